@@ -60,7 +60,7 @@ def tasks(
         used,
         session_model,
     ) in result.fetchall():
-        values = json.loads(text, parse_int=whole_number) if text is not None else {}
+        values = json.loads(text, parse_int=number, parse_float=number) if text is not None else {}
         given = [name for name, letter in zip(part.features, sources, strict=True) if letter == "g"]
         features = {name: as_value(values.get(name)) for name in (*given, *(ignored or ()))}
         facts = (
@@ -77,10 +77,10 @@ def tasks(
         yield row, id, Task(features, operation, facts, pin, draw), at_us, state
 
 
-def whole_number(text: str) -> int | float:
-    """No record has an integer that is not exact as a number; a number may have come without its fraction."""
-    whole = int(text)
-    return whole if abs(whole) < 2**53 else float(text)
+def number(text: str) -> int | float:
+    """A number as a record has it: DuckDB may write one that is whole with a fraction, and records have 1 for 1.0."""
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
 def as_value(value: Any) -> Any:

@@ -251,6 +251,27 @@ def test_a_constraint_compares_a_pinned_model_of_no_rule(
     assert outcomes == {"routed": 1, "no_target": 2}
 
 
+@pytest.mark.parametrize("knows_declarations", [True, False])
+def test_a_whole_number_is_an_integer_however_it_was_declared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, knows_declarations: bool
+) -> None:
+    base = {"routewright": 1, "name": "random", "catalog": "catalog.yaml", "rules": [_RULE]}
+    before = base | {"features": {**FEATURES, "score": {"type": "number"}}}
+    many: list[Decided] = [
+        (before, Task({"score": score, "extra": score}), State(AT_US)) for score in (1.0, 0.7, 3.0, 3, None)
+    ]
+    ledger, _ = recorded(tmp_path / "l.duckdb", many, Random(1))
+    if knows_declarations:
+        monkeypatch.setattr(replaying, "recorded_policy", lambda *_: compiled(before))
+    for name in ("score", "extra"):
+        rules = [{"name": "three", "when": f"{name} == 3", "use": ["large"]}, _RULE]
+        after = compiled(base | {"features": {name: {"type": "integer"}}, "rules": rules})
+        found = by_classes(ledger, after, monkeypatch)
+        assert found == one_by_one(ledger, after)
+        outcomes = {(one and one.rule, why): rows for (_, _, one, why), rows in found.items()}  # type: ignore[attr-defined]  # a Came
+        assert outcomes == {("three", None): 2, ("a", None): 2, (None, "feature_refused"): 1}
+
+
 def test_rows_for_which_sql_cannot_say_a_condition_are_decided_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

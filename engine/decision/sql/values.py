@@ -11,7 +11,7 @@ from ...policy import MAX_EXACT, CompiledFeature
 
 _JSON_TYPES: Final[Mapping[Type, str]] = {
     BOOLEAN: "= 'BOOLEAN'",
-    INTEGER: "IN ('UBIGINT', 'BIGINT')",
+    INTEGER: "IN ('UBIGINT', 'BIGINT', 'DOUBLE')",
     NUMBER: "IN ('UBIGINT', 'BIGINT', 'DOUBLE')",
     STRING: "= 'VARCHAR'",
 }
@@ -44,9 +44,14 @@ def converted(value: str, given: Type | None, wanted: Type) -> str:
     if (given, wanted) == (INTEGER, NUMBER):
         return f"CAST({value} AS DOUBLE)"
     if (given, wanted) == (NUMBER, INTEGER):
-        is_whole = f"(({value} = trunc({value})) AND ({value} {_EXACT}))"
-        return f"(CASE WHEN {is_whole} THEN CAST({value} AS BIGINT) END)"
+        return _whole(value)
     return sql_value(None, wanted)
+
+
+def _whole(number: str) -> str:
+    """SQL for a number as an integer, NULL where it is none that is exact."""
+    is_whole = f"(({number} = trunc({number})) AND ({number} {_EXACT}))"
+    return f"(CASE WHEN {is_whole} THEN CAST({number} AS BIGINT) END)"
 
 
 def _every(elements: str, made: str) -> str:
@@ -61,10 +66,11 @@ def _read(json: str, wanted: Type) -> str:
         elements = f"(CASE WHEN json_type({json}) = 'ARRAY' THEN TRY_CAST({json} AS JSON[]) END)"
         return _every(elements, _read(_ELEMENT, wanted.element))
     test = f"(json_type({json}) {_JSON_TYPES[wanted]})"
-    read = f"({json} ->> '$')" if wanted == STRING else f"TRY_CAST({json} AS {sql_type(wanted)})"
     if wanted == INTEGER:
-        test = f"({test} AND ({read} {_EXACT}))"
-    elif wanted == NUMBER:
+        number = f"TRY_CAST({json} AS DOUBLE)"
+        return f"(CASE WHEN {test} THEN {_whole(number)} END)"
+    read = f"({json} ->> '$')" if wanted == STRING else f"TRY_CAST({json} AS {sql_type(wanted)})"
+    if wanted == NUMBER:
         read = f"({read} + 0e0)"  # -0.0 + 0.0 is 0.0
     return f"(CASE WHEN {test} THEN {read} END)"
 

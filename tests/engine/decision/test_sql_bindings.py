@@ -180,6 +180,13 @@ def as_json_reads(value: object) -> object:
     return int(value) if whole and isinstance(value, float) else value
 
 
+def in_doubles(value: object) -> object:
+    """The same value as doubles, which DuckDB writes with a fraction even where they are whole."""
+    if isinstance(value, tuple):
+        return tuple(map(in_doubles, value))
+    return float(value) if type(value) is int else value
+
+
 def bound(row: Row) -> list[object] | str:
     """Values, sources and request of a task, as the engine binds it; or the feature that is refused."""
     features = {name: as_json_reads(value) for name, value in row.features.items()}
@@ -229,9 +236,10 @@ def table_of(
     ]
     for name, type_ in recorded.items():
         types |= {f"value of {name}": STRING if type_ is None else type_, f"has {name}": BOOLEAN}
-        for row, cells in zip(tasks, table, strict=True):
+        for at, (row, cells) in enumerate(zip(tasks, table, strict=True)):
             value = row.features.get(name)
-            text = json.dumps(as_json_reads(value), ensure_ascii=False) if name in row.features else None
+            written = in_doubles(value) if at % 2 else as_json_reads(value)
+            text = json.dumps(written, ensure_ascii=False) if name in row.features else None
             cells |= {
                 f"value of {name}": text if type_ is None else value,
                 f"has {name}": name in row.features,
