@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from routewright.private_files import make_private_folder, whole_file
 
 from .changing import changing
+from .connection import commit
 from .errors import ProofError
 from .paths import spool_folder
 from .proof.checkpoint import Checkpoint, SignedCheckpoint, parse_checkpoint
@@ -122,6 +123,9 @@ def _name(connection: DuckDBPyConnection, origin: str | None) -> str:
     named = f"routewright/{secrets.token_hex(8)}" if origin is None else origin
     check_name(named)
     connection.execute("INSERT INTO log_origin VALUES (?)", [named])
+    # INVARIANT: the ledger knows the name before a checkpoint has it: whoever is killed could sign no other one.
+    commit(connection)
+    connection.execute("BEGIN")
     return named
 
 

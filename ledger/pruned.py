@@ -83,3 +83,13 @@ ORDER BY 1
 def prunings(connection: DuckDBPyConnection) -> list[Pruning]:
     """Everything that was pruned, in the order of the log."""
     return [Pruning(*row) for row in connection.execute(_PRUNINGS).fetchall()]
+
+
+def is_gone(connection: DuckDBPyConnection, decision_id: str) -> bool:
+    """Whether a decision was pruned, or erased as a whole."""
+    sql = f"""
+    SELECT 1 FROM ({PRUNED_DECISIONS}) WHERE decision_id = $id::UUID
+    UNION ALL
+    SELECT 1 FROM erasures WHERE (decision_id = $id::UUID) AND (places IS NULL)
+    """
+    return connection.execute(sql, {"id": decision_id}).fetchone() is not None

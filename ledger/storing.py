@@ -24,6 +24,7 @@ from .inserting import (
     known_digests,
     known_part,
 )
+from .pruned import is_gone
 from .sql_errors import translate_error
 from .state_as_of import StateChange
 from .version_1 import decode, record_digest
@@ -173,13 +174,15 @@ def mark(connection: DuckDBPyConnection, writer: str, number: int, *, damaged: i
 def _insert_ended(connection: DuckDBPyConnection, ended: Sequence[Flight]) -> None:
     """Insert decisions that have ended. One that is there already stays as it is, and its attempts are completed.
 
-    Raises LedgerError for one that is there with another record.
+    What comes late of one that was erased or pruned meanwhile is gone with it. Raises LedgerError for one that is
+    there with another record.
     """
     digests = known_digests(connection, [one.decision_id for one in ended])
     new = []
     for one in ended:
         if one.decision is None:
-            insert_late(connection, one)
+            if one.decision_id in digests or not is_gone(connection, one.decision_id):
+                insert_late(connection, one)
             continue
         digest = _digest(one.decision)
         if one.decision_id not in digests:

@@ -37,6 +37,7 @@ from routewright.ledger import (
     Outcome,
     ProofError,
     SignatureType,
+    ToErase,
     UnknownDecisionError,
     check_receipt,
     first_of_month,
@@ -209,6 +210,20 @@ def test_who_writes_meanwhile_goes_on(ledger: Ledger, keys: Path) -> None:
     ledger.ingest()  # the last is lost now
     assert ledger.query("SELECT count(*) FROM decision_rows").rows == ((3,),)
     assert ledger.query("SELECT count(*) FROM rejected").rows == ((0,),)
+    assert ledger.verify(key_folder=keys).faults == ()
+
+
+def test_what_comes_late_of_a_decision_that_is_gone_does_not_come_back(ledger: Ledger, keys: Path) -> None:
+    with closing(ledger.writer()) as writer:
+        assert writer.add_all([[begun(31)], [begun(32)]]) == [None, None]  # of the first minute of January
+    ledger.ingest()  # their calls were lost
+    ledger.erase(ToErase(decisions=[decision_id(32)]))
+    ledger.prune(date(2026, 2, 1), keys)
+    attempts = ledger.query("SELECT count(*) FROM attempt_rows").rows
+    assert writer.add_all([[ended(number, attempt(number))] for number in (31, 32)]) == [None, None]
+    writer.close()
+    ledger.ingest()
+    assert ledger.query("SELECT count(*) FROM attempt_rows").rows == attempts
     assert ledger.verify(key_folder=keys).faults == ()
 
 

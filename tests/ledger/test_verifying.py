@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import pytest
+from support.children import Child, Tell
 from support.ledger_rows import attempt, decision, decision_id
 from support.new_ledgers import new_ledger
 
@@ -24,10 +29,12 @@ from routewright.ledger import (
     SignedCheckpoint,
     Verification,
     check_receipt,
+    checkpoints,
     key_of,
     spool_folder,
 )
 from routewright.ledger.checkpoints import log_folder, read_checkpoint
+from routewright.private_files import whole_file
 
 ORIGIN = "example.com/ledger"
 DECISIONS = 150
@@ -225,6 +232,26 @@ def test_what_does_not_begin_with_what_was_signed_is_not_signed(kept: Kept) -> N
     kept.ledger.append([decision(DECISIONS + 2)])
     with pytest.raises(ProofError, match=r"does not begin with the \d+ leaves that were signed before"):
         kept.ledger.sign_checkpoint(kept.keys)
+
+
+def test_who_is_killed_with_the_first_checkpoint_can_sign_another(tmp_path: Path) -> None:
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
+    ledger.append([decision(1)])
+
+    @contextmanager
+    def killed_after(path: Path, *, replace: bool) -> Iterator[Path]:
+        with whole_file(path, replace=replace) as draft:
+            yield draft
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def work(_: Tell) -> None:
+        setattr(checkpoints, "whole_file", killed_after)  # noqa: B010  # not exported
+        ledger.sign_checkpoint(tmp_path / "keys")
+
+    assert Child(work).wait() == -signal.SIGKILL
+    assert (log_folder(ledger.path) / "checkpoint").exists()
+    signed = ledger.sign_checkpoint(tmp_path / "keys")
+    assert ledger.verify(key_folder=tmp_path / "keys").covered == signed.checkpoint.size
 
 
 def test_a_file_with_a_flipped_byte_cannot_be_read(kept: Kept) -> None:
