@@ -73,7 +73,7 @@ def test_imports_are_listed_and_removed(command: CommandLine) -> None:
     assert (removed.code, removed.out) == (0, "calls: 1 request and 2 calls removed\n")
     again = command("ledger", "import", "--remove", "calls")
     assert (again.code, again.err) == (
-        6,
+        2,
         "error: there is no import `calls`\n  = help: `routewright ledger imports` lists them\n",
     )
 
@@ -84,8 +84,8 @@ def test_imports_are_listed_and_removed(command: CommandLine) -> None:
         (("calls",), 2, "a source and a file are needed, or --remove"),
         (("calls", "calls.jsonl", "--remove", "x"), 2, "--remove stands alone"),
         (("nobody", "calls.jsonl"), 2, "'nobody' is not one of"),
-        (("calls", "nothing.jsonl"), 6, "`nothing.jsonl` cannot be read: no such file or directory"),
-        (("table", "calls.jsonl"), 6, "needs a mapping, which says which column is what"),
+        (("calls", "nothing.jsonl"), 2, "`nothing.jsonl` cannot be read: no such file or directory"),
+        (("table", "calls.jsonl"), 2, "needs a mapping, which says which column is what"),
         (("table", "calls.jsonl", "--map", "map.yaml"), 3, "map.yaml:2:11"),
     ],
 )
