@@ -21,8 +21,9 @@ FUNCTIONS: Final = frozenset(
     duckdb_functions duckdb_tables duckdb_types duckdb_views from_json from_json_strict hex histogram
     json_extract json_extract_string json_type len list list_concat list_contains list_filter list_position
     list_transform list_value lower make_timestamp make_timestamptz map map_contains map_entries map_extract_value
-    map_from_entries map_keys map_values max max_by min nullif quantile_cont range regexp_full_match row row_number
-    sha256 string_split struct_extract struct_pack substr sum unhex unnest variant_extract variant_typeof || ~~
+    map_from_entries map_keys map_values max max_by min nullif quantile_cont range regexp_full_match replace row
+    row_number sha256 string_split struct_extract struct_pack substr sum unhex unnest variant_extract variant_typeof ||
+    ~~
     """.split()
 )
 """Every function in the ledger's statements and views. Operators are functions too, and so are `a.b` and `[a]`."""
