@@ -121,7 +121,7 @@ def _compared(connection: DuckDBPyConnection, chosen: Chosen) -> Iterator[_Compa
 def _by_classes(
     connection: DuckDBPyConnection, chosen: Chosen, part: PolicyPart, policy: CompiledPolicy
 ) -> Iterator[_Compared]:
-    recorded = Recorded(part.features, {one.name: one for one in policy.features}, policy.sizes)
+    recorded = Recorded(part.features, policy)
     # All of it first: the statements of one policy use tables that those of the next replace.
     found = list(class_rows(connection, policy, part, recorded, chosen, compare_verdicts=True))
     plans = dict(connection.execute("SELECT part, digest FROM parts WHERE kind = 'plan'").fetchall())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from routewright.engine.condition import LARGEST, Sizes, sql_text, sql_type
+from routewright.engine.condition import LARGEST, sql_text, sql_type
 from routewright.engine.decision import SESSION, Bindings, GivenColumn, TaskColumns, sql_of_bindings
 from routewright.engine.policy import CompiledFeature, CompiledPolicy
 from routewright.engine.record import REQUEST_FIELDS
@@ -13,15 +13,19 @@ from routewright.engine.record import REQUEST_FIELDS
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What the rows of one recorded policy hold of features: the names in the order of ``sources``, and, where that is
-    known, how they were declared, and the largest sizes of their values.
+    """What the rows of one recorded policy hold of features: the names in the order of ``sources``, and that policy,
+    where the ledger has it.
 
-    Imported rows have no ``sources``: then ``names`` is None, and all that a row has was given.
+    Imported rows have none: then there are no names, and all that a row has was given though no policy declares it.
     """
 
-    names: Sequence[str] | None
-    declared: Mapping[str, CompiledFeature] = field(default_factory=dict)
-    sizes: Sizes | None = None
+    names: Sequence[str]
+    policy: CompiledPolicy | None = None
+
+    def declared(self, name: str) -> CompiledFeature | None:
+        """How a feature was declared; None where it was not, or nobody knows."""
+        slot = None if self.policy is None else self.policy.slots.get(name)
+        return None if self.policy is None or slot is None else self.policy.features[slot]
 
 
 def bindings(
@@ -57,7 +61,7 @@ def session() -> str:
 def _given(policy: CompiledPolicy, feature: CompiledFeature, recorded: Recorded) -> GivenColumn:
     # Field by field from the table: DuckDB then reads the fields that are asked for, and no others.
     value, given = f"d.features[{sql_text(feature.name)}]", _was_given(recorded, feature.name)
-    before = recorded.declared.get(feature.name)
+    before = recorded.declared(feature.name)
     if before is None or (kind := sql_type(before.declaration.type)) is None:
         return GivenColumn(f"CAST({value} AS JSON)", None, given)
     is_checked = _is_as_wide(policy, feature, recorded, before)
@@ -65,8 +69,6 @@ def _given(policy: CompiledPolicy, feature: CompiledFeature, recorded: Recorded)
 
 
 def _was_given(recorded: Recorded, name: str) -> str:
-    if recorded.names is None:
-        return f"coalesce(list_contains(map_keys(d.feature_sources), {sql_text(name)}), false)"
     if name in recorded.names:
         return f"(d.sources[{list(recorded.names).index(name) + 1}] = 'g')"
     return f"coalesce(list_contains(d.ignored, {sql_text(name)}), false)"
@@ -74,8 +76,8 @@ def _was_given(recorded: Recorded, name: str) -> str:
 
 def _is_unchanged(policy: CompiledPolicy, feature: CompiledFeature, recorded: Recorded) -> bool:
     """Whether the recorded policy bound the feature just as ``policy`` does."""
-    before = recorded.declared.get(feature.name)
-    if before is None or recorded.sizes != policy.sizes:
+    before = recorded.declared(feature.name)
+    if before is None or recorded.policy is None or recorded.policy.sizes != policy.sizes:
         return False
     return replace(before, needs=(), sensitive=None) == replace(feature, needs=(), sensitive=None)
 
@@ -95,5 +97,5 @@ def _is_as_wide(
         return False
     if policy.sizes == LARGEST:
         return True
-    known = recorded.sizes
+    known = None if recorded.policy is None else recorded.policy.sizes
     return known is not None and all(small <= large for small, large in zip(known, policy.sizes, strict=True))

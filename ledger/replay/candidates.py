@@ -14,6 +14,7 @@ from .assuming import Assumed, assume, is_named
 from .assumptions import Assumption
 from .each import facts_of
 from .parts import recorded_policy
+from .quotas import counted_alike, state_as_counted
 from .redeciding import Redecided, redecide
 from .selecting import Chosen
 
@@ -38,6 +39,8 @@ class Candidates:
         assumptions: Sequence[Assumption],
         chosen: Chosen,
     ) -> None:
+        self._connection = connection
+        self._policies: dict[Digests, CompiledPolicy | RecordError] = {}
         self._candidate = None if candidate is None else assume(candidate, assumptions)
         self._recorded: dict[Digests, Assumed | str] = {}
         if candidate is None and chosen.is_import:
@@ -45,7 +48,7 @@ class Candidates:
                 "imported requests were decided by no policy of this ledger", help="name a candidate for them"
             )
         if candidate is None:
-            self._read(connection, assumptions, chosen)
+            self._read(recorded_digests(connection, chosen), assumptions)
 
     @property
     def candidate(self) -> CompiledPolicy | None:
@@ -69,24 +72,51 @@ class Candidates:
             raise RecordError(found)
         return found
 
+    def recorded(self, digests: Digests) -> CompiledPolicy | None:
+        """The policy that a decision was recorded under, None where the ledger lacks it or it cannot be compiled."""
+        found = self._found(digests)
+        return found if isinstance(found, CompiledPolicy) else None
+
+    @property
+    def counted_otherwise(self) -> list[str]:
+        """The quotas of the candidate that recorded policies, as far as they were asked for, have by name alone."""
+        found = set[str]()
+        if self._candidate is not None:
+            policy, assumed = self._candidate.policy, self._candidate.state
+            for one in filter(None, map(self.recorded, self._policies)):
+                found |= {quota.name for quota in policy.quotas} - counted_alike(policy, one)
+            found -= assumed.quota_used.keys()
+        return sorted(found)
+
+    def _found(self, digests: Digests) -> CompiledPolicy | RecordError:
+        found = self._policies.get(digests)
+        if found is None:
+            try:
+                found = recorded_policy(self._connection, *digests)
+            except RecordError as error:
+                found = error
+            self._policies[digests] = found
+        return found
+
     def again(self, record: Record) -> Redecided:
         """The decision of a record made again."""
+        digests = record.policy.digest, record.catalog.digest
         try:
-            under = self.of((record.policy.digest, record.catalog.digest))
+            under = self.of(digests)
         except RecordError as error:
             return Redecided(None, "policy_missing", str(error))
-        task, state, facts = task_of(record), state_of(record), facts_of(record)
+        task, facts = task_of(record), facts_of(record)
+        state = state_as_counted(under.policy, self.recorded(digests), state_of(record))
         return redecide(under.policy, task, state, facts, decision_id=record.id, assumed=under.state)
 
-    def _read(
-        self, connection: DuckDBPyConnection, assumptions: Sequence[Assumption], chosen: Chosen
-    ) -> None:
+    def _read(self, recorded: Iterable[Digests], assumptions: Sequence[Assumption]) -> None:
         policies = dict[Digests, CompiledPolicy]()
-        for digests in recorded_digests(connection, chosen):
-            try:
-                policies[digests] = recorded_policy(connection, *digests)
-            except RecordError as error:
-                self._recorded[digests] = str(error)
+        for digests in recorded:
+            found = self._found(digests)
+            if isinstance(found, RecordError):
+                self._recorded[digests] = str(found)
+            else:
+                policies[digests] = found
         for one in assumptions:
             if policies and not any(is_named(policy, one) for policy in policies.values()):
                 assume(list(policies.values())[-1], [one])  # says what there is instead

@@ -34,6 +34,7 @@ from routewright.engine.policy import CompiledPolicy
 from .assumed import NOTHING_ASSUMED, AssumedState
 from .bound import Recorded, bindings, session, unsaid
 from .parts import PolicyPart
+from .quotas import counted_alike
 from .redeciding import draw_sql, undeclared
 from .spans import SPANS, Spans, state_column
 
@@ -79,6 +80,7 @@ class ClassQuery:
             for slot, feature in enumerate(policy.features)
             if feature.name in undeclared(policy, part.facts)
         ]
+        self._counted_alike = counted_alike(policy, recorded.policy)
         self._compare_verdicts = compare_verdicts
         columns = self._names()
         self._unsure: list[str] = []
@@ -183,10 +185,10 @@ class ClassQuery:
         return found.value
 
     def _quota(self, name: str) -> str:
-        """What was used of a quota; nobody knows it of one that the recorded policy did not have."""
+        """What was used of a quota; nobody knows it of one that the recorded policy lacks or counts otherwise."""
         if name in self._assumed.quota_used:
             return f"{self._assumed.quota_used[name]}::BIGINT"
-        if name not in self._part.quotas:
+        if name not in self._part.quotas or name not in self._counted_alike:
             return "NULL::BIGINT"
         return f"d.quota_used[{self._part.quotas.index(name) + 1}]"
 

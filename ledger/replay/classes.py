@@ -24,6 +24,7 @@ from .assumed import NOTHING_ASSUMED, AssumedState
 from .bound import Recorded
 from .class_query import ClassQuery, NotDecidableInSql
 from .parts import PolicyPart
+from .quotas import state_as_counted
 from .recorded_tasks import ids_of, tasks
 from .redeciding import Redecided, redecide
 from .selecting import Chosen
@@ -96,7 +97,7 @@ def class_rows(
         [(alone,)] = connection.execute(f"SELECT count({query.alone}) FROM {_GROUPS}").fetchall()
         if alone > _MOST_ALONE:
             raise NotDecidableInSql(f"SQL cannot say the conditions for {alone} rows")
-    yield from _decided(connection, policy, part, states, query.key_columns, spans.columns, assumed)
+    yield from _decided(connection, policy, part, recorded, states, query.key_columns, spans.columns, assumed)
 
 
 def _keep_rows(connection: DuckDBPyConnection, query: ClassQuery, source: str, chosen: Chosen) -> None:
@@ -125,6 +126,7 @@ def _decided(
     connection: DuckDBPyConnection,
     policy: CompiledPolicy,
     part: PolicyPart,
+    recorded: Recorded,
     states: Mapping[int, SpanState],
     key_columns: Sequence[str],
     compared: Sequence[tuple[int, str]],
@@ -146,11 +148,12 @@ def _decided(
     # Where a class was recorded with several plans, each has an example of its own.
     ids = ids_of(connection, part, [own[2] for found in classes.values() for own in found[1:]])
     facts = part.facts
-    for row, id, task, at_us, rest in tasks(connection, policy, part, list(first)):
+    for row, id, task, at_us, rest in tasks(connection, part, list(first)):
         key = first[row]
         known = states[spans[key]]
         models = _with_compared(policy, known.models, compared, classes[key][0][4])
         state = State(at_us, models=models, memory=known.memory, **rest)
+        state = state_as_counted(policy, recorded.policy, state)
         after = redecide(policy, task, state, facts, decision_id=id, assumed=assumed)
         for plan_part, rows, example, other, _ in classes[key]:
             yield ClassRows(example, plan_part, after, rows, ids.get(example, id), other)

@@ -150,7 +150,7 @@ class Imported:
         )
         for at in range(0, len(rows), _BATCH):
             plans = dict(rows[at : at + _BATCH])
-            for row, id, task, at_us, rest in tasks(self._connection, self._candidate, part, list(plans)):
+            for row, id, task, at_us, rest in tasks(self._connection, part, list(plans)):
                 state = State(at_us, **rest)
                 after = redecide(
                     self._candidate, task, state, part.facts, decision_id=id, assumed=self._assumed

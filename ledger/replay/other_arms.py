@@ -16,6 +16,7 @@ from .bound import Recorded
 from .classes import class_rows
 from .each import came_of_record, facts_of
 from .parts import PolicyPart, recorded_policy
+from .quotas import state_as_counted
 from .redeciding import redecide
 from .row_tables import CanaryArm, RowTables
 from .selecting import Chosen
@@ -54,7 +55,9 @@ class OtherArms:
         """The policy of the arm that was not drawn, None where the ledger cannot tell it; ``catalog_digest`` is that of
         the arm that was.
         """
-        digests = arm.other, self._catalogs.get(arm.other, catalog_digest)
+        return self._policy((arm.other, self._catalogs.get(arm.other, catalog_digest)))
+
+    def _policy(self, digests: tuple[str, str]) -> CompiledPolicy | None:
         if digests not in self._compiled:
             try:
                 self._compiled[digests] = recorded_policy(self._connection, *digests)
@@ -94,7 +97,8 @@ class OtherArms:
         if policy is not None:
             known = facts_of(record)
             facts = replace(known, features=frozenset(policy.slots).union(record.features))
-            task, state = task_of(record), state_of(record)
+            drawn = self._policy((record.policy.digest, record.catalog.digest))
+            task, state = task_of(record), state_as_counted(policy, drawn, state_of(record))
             other = redecide(policy, task, state, facts, decision_id=record.id).decision
         came = came_of_record(record)
         rows.add_record(

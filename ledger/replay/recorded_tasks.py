@@ -10,7 +10,6 @@ from routewright.engine.decision import (
     RequestFacts,
     Task,
 )
-from routewright.engine.policy import CompiledPolicy
 from routewright.engine.record import REQUEST_FIELDS
 
 from .parts import PolicyPart
@@ -33,7 +32,7 @@ def ids_of(connection: DuckDBPyConnection, part: PolicyPart, rows: Sequence[int]
 
 
 def tasks(
-    connection: DuckDBPyConnection, policy: CompiledPolicy, part: PolicyPart, rows: Sequence[int]
+    connection: DuckDBPyConnection, part: PolicyPart, rows: Sequence[int]
 ) -> Iterator[tuple[int, str, Task, int, dict[str, Any]]]:
     """The tasks of rows, with their ids and what beside models was known of the state."""
     result = connection.execute(
@@ -44,7 +43,6 @@ def tasks(
         """,
         [rows],
     )
-    names = {quota.name for quota in policy.quotas}
     for (
         row,
         id,
@@ -69,9 +67,7 @@ def tasks(
             else RequestFacts(**{name: request[name] for name in REQUEST_FIELDS})
         )
         quota_used = {
-            name: one
-            for name, one in zip(part.quotas, used or (), strict=False)
-            if one is not None and name in names
+            name: one for name, one in zip(part.quotas, used or (), strict=False) if one is not None
         }
         state = {"load": load, "quota_used": quota_used, "session_model": session_model}
         yield row, id, Task(features, operation, facts, pin, draw), at_us, state

@@ -119,15 +119,21 @@ def _names(connection: DuckDBPyConnection) -> dict[str, str]:
 def _notes(candidates: Candidates, groups: Sequence[Group]) -> Iterator[str]:
     """What a reader has to know of how the tasks were decided again."""
     digests = {group.policy_digest for group in groups}
+    otherwise = candidates.counted_otherwise
     others = [one for one in candidates.all if one.state != NOTHING_ASSUMED or digests - {one.policy.digest}]
     quotas = {
         quota.name: None
         for one in others
         for quota in one.policy.quotas
-        if quota.name not in one.state.quota_used
+        if quota.name not in one.state.quota_used and quota.name not in otherwise
     }
     if quotas:
         yield f"what was used of quotas is as it was recorded, and is not counted anew: {', '.join(quotas)}"
+    if otherwise:
+        yield (
+            f"what was used of {', '.join(otherwise)} is not known, and closes nothing, where the recorded policy "
+            "counts it in another unit or period, or for somebody else"
+        )
     if any(one.policy.is_sticky for one in others):
         yield "conversations stay where they were recorded to be; those that would have moved are not followed"
     if any(one.policy.limits.cache_ttl_ms is not None for one in candidates.all):
@@ -180,7 +186,8 @@ def _group_own(
         except RecordError as error:
             _add_lost(connection, part, chosen, str(error), grouped, plans)
             continue
-        recorded, keep_rows = _recorded(connection, part), rows is not None
+        recorded = Recorded(part.features, candidates.recorded((part.digest, part.catalog_digest)))
+        keep_rows = rows is not None
         try:
             if rows is not None:
                 others.note(chosen, part, recorded, rows)
@@ -253,15 +260,6 @@ def _add_lost(
     for plan_part, rows, example in found:
         came = plans.came(plan_part)
         grouped.add(part.digest, came, Redecided(None, "policy_missing", why), rows, example)
-
-
-def _recorded(connection: DuckDBPyConnection, part: PolicyPart) -> Recorded:
-    """How the recorded policy declares its features, where its text can still be compiled."""
-    try:
-        policy = recorded_policy(connection, part.digest, part.catalog_digest)
-    except RecordError:
-        return Recorded(part.features)
-    return Recorded(part.features, {one.name: one for one in policy.features}, policy.sizes)
 
 
 class _Plans:

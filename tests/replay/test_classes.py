@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -82,6 +82,19 @@ def recorded(path: Path, many: Sequence[Decided], random: Random) -> tuple[Ledge
     for writer in writers:
         writer.close()
     return ledger, decisions
+
+
+def record_texts(ledger: Ledger, policies: Mapping[str, tuple[CompiledPolicy, Mapping[str, Any]]]) -> None:
+    """The texts of policies, by digest, which the gateway records with the first decision under them."""
+    with open_for_writing(ledger.path, lock_timeout_s=30) as connection:
+        for policy, values in policies.values():
+            texts = (
+                ("policy", policy, json.dumps(_without_null(values))),
+                ("catalog", policy.catalog, policy.catalog.text),
+            )
+            for kind, named, text in texts:
+                row = [named.digest, kind, named.name or "", text]
+                connection.execute("INSERT INTO policies VALUES (?, ?, ?, ?, 0)", row)
 
 
 Counted = Counter[tuple[object, ...]]
@@ -251,6 +264,41 @@ def test_a_constraint_compares_a_pinned_model_of_no_rule(
     assert outcomes == {"routed": 1, "no_target": 2}
 
 
+def test_what_is_used_of_a_quota_is_known_where_it_is_counted_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = {
+        "routewright": 1,
+        "name": "random",
+        "catalog": "catalog.yaml",
+        "features": FEATURES,
+        "rules": [_RULE],
+    }
+
+    def limited(**quota: object) -> dict[str, Any]:
+        return base | {"controls": [{"name": "calls", "on": "small", "per": "day", **quota}]}
+
+    before = limited(max_requests=10)
+    many: list[Decided] = [(before, Task(), State(AT_US, quota_used={"calls": used})) for used in (2, 8, 10)]
+    ledger, [first, *_] = recorded(tmp_path / "l.duckdb", many, Random(1))
+    record_texts(ledger, {"": (first.policy, before)})
+    small: dict[str, int] = {}
+    for name, candidate in {
+        "fewer": limited(max_requests=5),
+        "tokens": limited(max_tokens=5),
+        "by hour": limited(max_requests=5, per="hour"),
+        "each": limited(max_requests=5, for_each="team"),
+        "none": limited(max_tokens=0),
+    }.items():
+        policy = compiled(candidate)
+        assert by_classes(ledger, policy, monkeypatch) == one_by_one(ledger, policy)
+        small[name] = _rows_of_small(ledger, policy, "", monkeypatch)
+        with open_for_reading(ledger.path, lock_timeout_s=30, own_statement=True) as connection:
+            notes = replaying.replay(connection, policy, Selection(), with_consequences=False).notes
+        assert ("what was used of calls is not known" in " ".join(notes)) is (name != "fewer")
+    assert small == {"fewer": 1, "tokens": 3, "by hour": 3, "each": 3, "none": 0}
+
+
 @pytest.mark.parametrize("knows_declarations", [True, False])
 def test_a_whole_number_is_an_integer_however_it_was_declared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, knows_declarations: bool
@@ -260,9 +308,9 @@ def test_a_whole_number_is_an_integer_however_it_was_declared(
     many: list[Decided] = [
         (before, Task({"score": score, "extra": score}), State(AT_US)) for score in (1.0, 0.7, 3.0, 3, None)
     ]
-    ledger, _ = recorded(tmp_path / "l.duckdb", many, Random(1))
+    ledger, [first, *_] = recorded(tmp_path / "l.duckdb", many, Random(1))
     if knows_declarations:
-        monkeypatch.setattr(replaying, "recorded_policy", lambda *_: compiled(before))
+        record_texts(ledger, {"": (first.policy, before)})
     for name in ("score", "extra"):
         rules = [{"name": "three", "when": f"{name} == 3", "use": ["large"]}, _RULE]
         after = compiled(base | {"features": {name: {"type": "integer"}}, "rules": rules})
@@ -320,20 +368,13 @@ def test_every_decision_is_made_again_by_its_own_policy(
 ) -> None:
     decided = varied_under(few, many, Random(seed), MADE_AGAIN)
     ledger, decisions = recorded(tmp_path_factory.mktemp("again") / "l.duckdb", decided, Random(seed))
-    with open_for_writing(ledger.path, lock_timeout_s=30) as connection:
-        # The texts, which the gateway records with the first decision under them.
-        under = {
+    record_texts(
+        ledger,
+        {
             one.policy.digest: (one.policy, values)
             for one, (values, *_) in zip(decisions, decided, strict=True)
-        }
-        for policy, values in under.values():
-            texts = (
-                ("policy", policy, json.dumps(_without_null(values))),
-                ("catalog", policy.catalog, policy.catalog.text),
-            )
-            for kind, named, text in texts:
-                row = [named.digest, kind, named.name or "", text]
-                connection.execute("INSERT INTO policies VALUES (?, ?, ?, ?, 0)", row)
+        },
+    )
     with open_for_reading(ledger.path, lock_timeout_s=30, own_statement=True) as connection:
         report = decide_again(connection, Selection())
     assert (report.rows, report.differences) == (len(decisions), ())
