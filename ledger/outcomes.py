@@ -18,7 +18,7 @@ from routewright.engine.record import columns_of
 
 from .changing import changing
 from .columns import sql_type
-from .errors import LedgerError
+from .errors import InputError
 from .inserting import known_digests, select_ids
 from .proof.entering import enter
 from .proof.logged import OUTCOMES
@@ -134,7 +134,7 @@ def _current(
 
 
 def _model_of(one: Outcome, models: Mapping[int, str]) -> str | None:
-    """The model that an outcome is of. Raises LedgerError for an attempt or a model that the decision does not have."""
+    """The model that an outcome is of. Raises InputError for an attempt or a model that the decision does not have."""
     if one.attempt is not None and one.attempt not in models:
         numbers = ", ".join(map(str, sorted(models))) or "none"
         raise _refused(
@@ -204,6 +204,6 @@ def _is_text(text: object) -> bool:
     return True
 
 
-def _refused(one: Outcome, why: str, help: str | None = None) -> LedgerError:
+def _refused(one: Outcome, why: str, help: str | None = None) -> InputError:
     where = "" if one.line is None else f"line {one.line}: "
-    return LedgerError(f"{where}{why}; no outcome was recorded", help=help)
+    return InputError(f"{where}{why}; no outcome was recorded", help=help)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic_core import to_json
 
-from .errors import LedgerError
+from .errors import InputError
 from .inserting import rows_of
 from .proof.entering import enter
 from .proof.leaf import Kind, named_id
@@ -83,11 +83,11 @@ class Pruned(NamedTuple):
 
 
 def first_of_month(text: str) -> date:
-    """The day that is written as ``2026-08`` or ``2026-08-01``. Raises LedgerError for what is no month."""
+    """The day that is written as ``2026-08`` or ``2026-08-01``. Raises InputError for what is no month."""
     try:
         return date.fromisoformat(text if text.count("-") > 1 else f"{text}-01")
     except ValueError:
-        raise LedgerError(f"`{text}` is not a month", help="give one as in `2026-08`") from None
+        raise InputError(f"`{text}` is not a month", help="give one as in `2026-08`") from None
 
 
 def months_ago(months: int, now: datetime) -> date:
@@ -98,15 +98,15 @@ def months_ago(months: int, now: datetime) -> date:
 
 
 def beginning_us(before: date) -> int:
-    """When a month begins in UTC. Raises LedgerError for another day than the first, and for one that is to come."""
+    """When a month begins in UTC. Raises InputError for another day than the first, and for one that is to come."""
     at = datetime(before.year, before.month, before.day, tzinfo=UTC)
     if before.day != 1:
-        raise LedgerError(
+        raise InputError(
             f"`{before}` is not the first day of a month; nothing was pruned",
             help=f"months are pruned whole: `{before:%Y-%m}` is the nearest",
         )
     if at > datetime.now(UTC):
-        raise LedgerError(f"`{before:%Y-%m}` has not begun; nothing was pruned")
+        raise InputError(f"`{before:%Y-%m}` has not begun; nothing was pruned")
     return int(at.timestamp()) * 1_000_000
 
 

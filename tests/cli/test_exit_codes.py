@@ -103,6 +103,11 @@ def test_5_every_model_of_the_plan_failed(tmp_path: Path) -> None:
         ("ledger import --remove none", "error: there is no import `none`"),
         ("ledger import litellm policy.yaml", "error: `policy.yaml`"),
         ("ledger outcome --file none.csv", "error: `none.csv` cannot be read"),
+        ("ledger prune --before soon", "error: `soon` is not a month"),
+        (
+            "ledger outcome 01928f3e-7c00-7000-8000-00000000002a score=1",
+            "error: there is no decision `01928f3e",
+        ),
         ("ledger show 0", "error: `0` is not the id of a decision"),
     ],
 )

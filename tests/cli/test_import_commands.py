@@ -117,7 +117,7 @@ def test_outcomes_are_recorded_by_hand_and_from_a_file(command: CommandLine) -> 
     command.write("bad.csv", f"decision_id,score\n{decision_id(1)},1\n{decision_id(2)},1\n")
     bad = command("ledger", "outcome", "--file", "bad.csv")
     assert (bad.code, bad.err.split("\n")[0]) == (
-        6,
+        2,
         f"error: line 3: there is no decision `{decision_id(2)}`; no outcome was recorded",
     )
 
