@@ -5,33 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from typing import Any
 
-from ..condition import CheckedExpr, Has, walk_typed
-from ..decision import SESSION, Decision, Task, parameters_of, verdicts_of
+from ..condition import CheckedExpr, specialise
+from ..decision import SESSION, Decision, Task, parameters_of
 from ..policy import CompiledPolicy
 from ..record import FEATURES, IGNORED, METADATA
 
 
-def open_names(decision: Decision) -> Mapping[str, str]:
-    """By name of a feature, what reads it, such as ``rule `hard` ``, and could have come to another result.
+def open_names(decision: Decision, lost: Set[str]) -> Mapping[str, str]:
+    """Which of the features ``lost`` could have changed the decision, each with what reads it, as in ``rule `hard` ``.
 
-    In three-valued logic a condition that is true or false with an unknown feature is so whatever its value is, unless
-    it asks by ``has`` whether there is one. A feature that has a value is among them only where more than conditions
-    read it.
+    They are unknown in ``decision``. A condition does not read what makes no difference once all others have their
+    values.
     """
     policy = decision.policy
     found: dict[str, str] = {}
+    parameters = parameters_of(policy, decision.values, decision.state)
+    values = dict(zip(policy.parameters, parameters, strict=True))
 
     def add(names: Set[str], reader: str) -> None:
-        for name in names:
+        for name in sorted(names & lost):
             found.setdefault(name, reader)
 
-    last = len(policy.rules) if decision.rule is None else decision.rule + 1
-    for rule, verdict in zip(policy.rules[:last], decision.verdicts, strict=False):
-        add(_open_in(rule.when, verdict), f"rule `{rule.name}`")
-    verdicts = verdicts_of(policy, parameters_of(policy, decision.values, decision.state))
+    def read_by(condition: CheckedExpr) -> Set[str]:
+        if condition.names.isdisjoint(lost):
+            return frozenset()
+        return specialise(condition, {name: values[name] for name in condition.names - lost}).names
+
+    for rule in policy.rules[: len(policy.rules) if decision.rule is None else decision.rule + 1]:
+        add(read_by(rule.when), f"rule `{rule.name}`")
     constraints = (f"constraint `{one.name}`" for one in policy.constraints)
-    for condition, verdict in list(zip(policy.conditions, verdicts, strict=True))[len(policy.rules) :]:
-        add(_open_in(condition, verdict), next(constraints, "a reserve"))
+    for condition in policy.conditions[len(policy.rules) :]:
+        add(read_by(condition), next(constraints, "a reserve"))
     for constraint in policy.constraints:
         if constraint.by_model is None:
             add(constraint.require.names, f"constraint `{constraint.name}`")
@@ -40,13 +44,6 @@ def open_names(decision: Decision) -> Mapping[str, str]:
     if rule_made is not None and rule_made.split is not None and rule_made.split.key_name is not None:
         add({rule_made.split.key_name}, f"the split of rule `{rule_made.name}`")
     return found
-
-
-def _open_in(condition: CheckedExpr, verdict: bool | None) -> Set[str]:
-    """The names in a condition that could have changed what it came to."""
-    if verdict is None:
-        return condition.names
-    return {node.feature.name for node in walk_typed(condition.expr) if isinstance(node, Has)}
 
 
 def lost_features(policy: CompiledPolicy, task: Task, erased: Set[str]) -> frozenset[str]:
@@ -74,7 +71,10 @@ def what_needs(decision: Decision, lost: Set[str], erased: Set[str]) -> tuple[st
     if not erased:
         return None
     policy = decision.policy
-    readers = {**{policy.features[slot].name: "a gate" for slot, _ in policy.stated}, **open_names(decision)}
+    readers = {
+        **{policy.features[slot].name: "a gate" for slot, _ in policy.stated},
+        **open_names(decision, lost),
+    }
     for name in sorted(lost & readers.keys()):
         return f"feature `{name}`", readers[name]
     if policy.is_sticky and METADATA + SESSION in erased:

@@ -140,7 +140,7 @@ def _missing_feature(decision: Decision, facts: Facts) -> str | None:
     )
     if not lacked:
         return None
-    return next(iter(sorted(lacked & open_names(decision).keys())), None)
+    return min(open_names(decision, lacked), default=None)
 
 
 def _missing_model(decision: Decision, facts: Facts, assumed: Set[str]) -> str | None:
