@@ -10,6 +10,7 @@
     │   └── ErasedError         a value was erased that deciding it again needs
     ├── BackendError            a backend could not do what was asked of it        (routewright.backends)
     ├── LedgerError             the ledger could not be opened, written or asked   (routewright.ledger)
+    │   └── InputError          what it was asked or given is at fault             (routewright.ledger)
     ├── QuestionError           a saved question cannot be asked as it was         (routewright.ledger)
     ├── AssumptionError         what a replay is to assume does not fit            (routewright.ledger)
     ├── ConfigurationError      the user's configuration file cannot be used       (routewright.loading)
