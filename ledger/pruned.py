@@ -17,11 +17,13 @@ DROPPED: Final = tuple(int(kind) for kind in (Kind.DECISION, Kind.ATTEMPT, Kind.
 PRUNED_LEAVES: Final = f"""
 SELECT l.leaf, l.kind, l.id, l.number, p.pruning_id, p.before_us, p.at_us
 FROM log_leaves AS l
-JOIN (SELECT pruning_id, before_us, at_us, unnest(leaves) AS ends FROM prunings) AS p
-    ON l.leaf BETWEEN p.ends[1] AND p.ends[2]
-WHERE l.kind IN {DROPPED}
+ASOF JOIN (
+    SELECT pruning_id, before_us, at_us, ends[1] AS first, ends[2] AS last
+    FROM (SELECT pruning_id, before_us, at_us, unnest(leaves) AS ends FROM prunings)
+) AS p ON l.leaf >= p.first
+WHERE (l.leaf <= p.last) AND (l.kind IN {DROPPED})
 """
-"""The leaves whose rows were pruned, each with what its pruning says."""
+"""The leaves whose rows were pruned, each with what its pruning says. Ranges do not overlap: no leaf is in two."""
 
 
 PRUNED_DECISIONS: Final = f"""
