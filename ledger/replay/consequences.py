@@ -102,6 +102,11 @@ def consequences(connection: DuckDBPyConnection, rows: RowTables, *, dead_ends: 
     measure_rows(connection, wanted)
     relations = _relations(connection, wanted, imported=rows.are_imported)
     rows.drop()
+    [(more,)] = connection.execute(f"SELECT count(*) FILTER (may_cost_more) FROM {LOGGED}").fetchall()
+    if more:
+        rows.notes.append(
+            f"{more:,} decision{'' if more == 1 else 's'} may have cost more than is known: servers said less than came"
+        )
     before = _measured(connection, wanted, LOGGED)
     if not before[0].decisions:
         return NOT_ASKED

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LOGGED: Final = "replay_logged"
 """The temporary table of what the log did with each row and what came of it, as ``Relations`` has it; beside it
-``target`` and ``kept`` as in ``CHOICES``."""
+``target`` and ``kept`` as in ``CHOICES``, and ``may_cost_more`` where a known cost is the least that it can be."""
 
 KNOWN_CALLS: Final = "replay_known_calls"
 """The temporary table of what each model did with requests that several were asked: ``row``, ``action``, metrics."""
@@ -73,9 +73,8 @@ def measures(connection: DuckDBPyConnection) -> list[Measure]:
     success = Metric("success", "success", low=0, high=1)
     # A log may say what became of calls, and not which of them gave the answer.
     answered = f"(CASE WHEN {_RAN} THEN coalesce(d.answered, d.status IN ('ok', 'cached'))::INTEGER END)"
-    of_call = (
-        "(CASE a.status WHEN 'ok' THEN 1 WHEN 'cached' THEN 1 WHEN 'failed' THEN 0 WHEN 'lost' THEN 0 END)"
-    )
+    # What was skipped was no call.
+    of_call = "(CASE WHEN a.status <> 'skipped' THEN (a.status IN ('ok', 'cached'))::INTEGER END)"
     found.append(Measure("success", "success", success, None, "DOUBLE", answered, of_call, "0"))
     taken = {one.metric.name for one in found}
     for name, is_truth in _outcomes(connection):
@@ -111,7 +110,8 @@ def measure_rows(connection: DuckDBPyConnection, wanted: Sequence[Measure]) -> N
     )
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE {LOGGED} AS
-        SELECT r.row, r.unit, c.context, c.action, c.propensity, c.target, c.kept{columns}{outcomes}
+        SELECT r.row, r.unit, c.context, c.action, c.propensity, c.target, c.kept,
+            (d.unknown_cost_calls = 0) AND (d.lower_bound_calls > 0) AS may_cost_more{columns}{outcomes}
         FROM {ROWS} AS r
         JOIN {CHOICES} AS c
             ON (c.logged = r.logged) AND (c.target = r.target) AND (c.arm = r.arm) AND (c.other = r.other)

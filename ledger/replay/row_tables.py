@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from routewright.engine.condition import sql_text
+from routewright.engine.decision import key_text
 from routewright.engine.record import Record
 
 from .actions import Chances, Choice, mixed
@@ -66,6 +67,12 @@ class CanaryArm(NamedTuple):
 class _Logged(NamedTuple):
     policy_digest: str
     choice: Choice
+
+
+def _given(record: Record, name: str) -> object:
+    """The value of a feature, declared or not; None where it has none, or none any more."""
+    found = record.features.get(name)
+    return record.ignored.get(name) if found is None else found.value
 
 
 class _Numbers(Generic[T]):
@@ -187,10 +194,9 @@ class RowTables:
     ) -> None:
         """Note a row that was decided again by itself; ``other`` is its choice in the other arm of a canary."""
         key = logged.key if arm is None or arm.key is None else arm.key
-        session = record.request.metadata.get("session") or None
-        unit = None if session is None else f"session={session}"
-        if key is not None:
-            unit = f"{key}={record.features[key].value}"
+        drawn_by = "session" if key is None else key
+        value = (record.request.metadata.get("session") or None) if key is None else _given(record, key)
+        unit = None if value is None else f"{drawn_by}={key_text(value)}"
         self._single.append((
             self._singles,
             record.id,

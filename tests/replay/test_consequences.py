@@ -26,6 +26,8 @@ from routewright.engine.policy.reading.read import read_policy
 from routewright.engine.record.attempt import Attempt
 from routewright.gateway.deciding import uuid7
 from routewright.ledger import Ledger, ReplayReport
+from routewright.ledger.replay import replaying
+from routewright.ledger.replay.class_query import NotDecidableInSql
 from routewright.ledger.replay.consequences import Consequence
 from routewright.ledger.replay.redeciding import Facts, draw_of, redecide
 
@@ -156,6 +158,25 @@ def test_an_unknown_cost_is_not_nothing_and_no_other_currency(tmp_path: Path) ->
     }
 
 
+def test_a_cost_that_is_the_least_that_it_can_be_is_told(tmp_path: Path) -> None:
+    policy, random = compiled_text(SMALL), Random(9)
+    log = [
+        Executed(
+            decide(policy, Task({}), State(AT_US), decision_id=uuid7(AT_US, random)),
+            [
+                attempt_of(1, "small", cost_nano=10**9, cost_source=source),
+                attempt_of(2, "small", cost_nano=nano, role="retry"),
+            ],
+            2,
+        )
+        for source, nano in [("reported", 0), ("lower_bound", 0), ("lower_bound", None)]
+    ]
+    report = executed_ledger(tmp_path / "l.duckdb", log, [policy]).replay(policy)
+    assert (of(report, "cost").kept.total, of(report, "cost").kept.unknown) == (Decimal(2), 1)
+    [note] = [one for one in report.notes if "cost more" in one]
+    assert note.startswith("1 decision may have cost more")
+
+
 # -- what was left to chance -----------------------------------------------------------------------------------
 
 SMALL = f"{HEAD}  - {{ name: all, use: [small] }}\n"
@@ -172,7 +193,12 @@ COSTS = {"small": 10**9, "large": 3 * 10**9}
 
 
 def _executed(
-    policy: CompiledPolicy, rows: int, random: Random, *, candidate: CompiledPolicy | None = None
+    policy: CompiledPolicy,
+    rows: int,
+    random: Random,
+    *,
+    candidate: CompiledPolicy | None = None,
+    strict: bool = True,
 ) -> Iterator[Executed]:
     """Every second task is hard, and each costs what its model does. With a candidate it is a canary."""
     for number in range(rows):
@@ -182,7 +208,7 @@ def _executed(
         decided_by = (
             candidate if candidate is not None and arm is not None and arm.name == "candidate" else policy
         )
-        decision = decide(decided_by, task, state, decision_id=uuid7(AT_US, random), arm=arm)
+        decision = decide(decided_by, task, state, decision_id=uuid7(AT_US, random), arm=arm, strict=strict)
         target = decision.target or ""
         made = attempt_of(1, target, cost_nano=COSTS[target], started_at_us=AT_US)
         fails = target == "small" and number % 20 == 0
@@ -291,6 +317,25 @@ def test_under_a_canary_a_model_has_its_chance_in_both_arms(key: str | None, tmp
     assert found.after_estimated.units == (600 if key is None else 60)
     assert found.after_estimated.mean_weight == pytest.approx(1, abs=0.2 if key is None else 0.5)
     assert found.after.verdict == ("identified" if key is None else "too few")
+
+
+@pytest.mark.parametrize("key", ["team", "hard"])
+@pytest.mark.parametrize("declares", ["team", "other"])
+def test_a_canary_comes_to_the_same_by_classes_and_one_by_one(
+    key: str, declares: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidate = compiled_text(HARD_LARGE.replace("team:", f"{declares}:"))
+    rollout = f"rollout: {{ candidate: c.yaml, mode: canary, percent: 50%, key: {key}, salt: s }}\n"
+    control = compiled_text(SMALL + rollout, candidate)
+    log = list(_executed(control, 120, Random(5), candidate=candidate, strict=False))
+    ledger = executed_ledger(tmp_path / "l.duckdb", log, [control, candidate])
+    by_classes = ledger.replay(candidate).consequences
+
+    def none(*_: object, **__: object) -> None:
+        raise NotDecidableInSql
+
+    monkeypatch.setattr(replaying, "class_rows", none)
+    assert ledger.replay(candidate).consequences == by_classes
 
 
 @pytest.mark.parametrize(("salt", "is_known"), [("''", False), ("other", True)])

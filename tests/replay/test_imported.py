@@ -237,6 +237,17 @@ def test_what_no_log_says_is_compared_with_nothing(tmp_path: Path) -> None:
     assert not any("prompt" in note for note in report.notes)
 
 
+def test_an_answer_that_broke_off_is_no_success(tmp_path: Path) -> None:
+    (tmp_path / "both.csv").write_text("prompt,a,b\n5%,ok,partial\n6%,ok,ok\nx,lost,ok\ny,skipped,ok\n")
+    mapping = BOTH.replace("outcomes: { correct: a }", "status: a").replace(
+        "outcomes: { correct: b }", "status: b"
+    )
+    _, of = replayed(
+        imported(tmp_path, mapping, tmp_path / "both.csv"), two_models("A", "B", BY_PROMPT), "both"
+    )
+    assert (of("success").known.total, of("success").known.unknown) == (1, 1)
+
+
 def test_a_feature_that_no_imported_request_has_is_named(tmp_path: Path) -> None:
     (tmp_path / "both.csv").write_text("prompt,a,b\n5%,1,0\nx,0,1\n")
     ledger = imported(tmp_path, BOTH.replace("features: { prompt: prompt }\n", ""), tmp_path / "both.csv")
