@@ -23,7 +23,7 @@ from .checkpoints import log_folder, newest_checkpoint
 from .comparing import name_of
 from .errors import ProofError
 from .proof.checkpoint import Checkpoint, parse_checkpoint, parse_hash
-from .proof.leaf import Kind, told
+from .proof.leaf import Kind, Leaf, told
 from .proof.logged import ATTEMPTS, DECISIONS, DECISIONS_1, OUTCOMES, Logged
 from .proof.merkle import inclusion_proof, leaf_hash, verify_inclusion
 from .proof.note import PublicKey, Signed, decode_base64
@@ -69,7 +69,33 @@ def prove(
     """
     logged, values = _row(connection, decision_id, attempt, outcome)
     leaf = logged.make(values)
-    what = name_of(leaf.kind, str(uuid.UUID(bytes=leaf.id)), leaf.number)
+    what = _named(leaf)
+    at = _place(connection, leaf, what)
+    newest = newest_checkpoint(ledger)
+    if newest is None or newest.checkpoint.size <= at:
+        raise ProofError(f"no checkpoint covers {what} yet", help="sign one: `routewright ledger checkpoint`")
+    size = newest.checkpoint.size
+    hashes = inclusion_proof(at, size, partial(TileFolder(log_folder(ledger)).node, size))
+    extra: dict[str, Any] = {"values": told(values)}
+    if leaf.kind is Kind.DECISION:
+        extra["record"] = read_json(record_text(connection, decision_id) or "null")
+    else:
+        extra["kind"] = int(leaf.kind)
+    lines = [
+        _HEADER,
+        f"extra {base64.b64encode(canonical_bytes(extra)).decode()}",
+        f"index {at}",
+        *(base64.b64encode(one).decode() for one in hashes),
+    ]
+    return "".join(f"{line}\n" for line in lines) + f"\n{newest.note.written()}"
+
+
+def _named(leaf: Leaf) -> str:
+    return name_of(leaf.kind, str(uuid.UUID(bytes=leaf.id)), leaf.number)
+
+
+def _place(connection: DuckDBPyConnection, leaf: Leaf, what: str) -> int:
+    """The number of a row's last leaf. Raises ProofError if that is not ``leaf``."""
     found = connection.execute(
         "SELECT leaf, digest FROM log_leaves WHERE (kind = ?) AND (id = ?) AND (number = ?) ORDER BY leaf DESC LIMIT 1",
         [int(leaf.kind), uuid.UUID(bytes=leaf.id), leaf.number],
@@ -80,23 +106,7 @@ def prove(
         raise ProofError(
             f"{what} has changed since it was recorded", help="`routewright ledger verify` says more"
         )
-    newest = newest_checkpoint(ledger)
-    if newest is None or newest.checkpoint.size <= found[0]:
-        raise ProofError(f"no checkpoint covers {what} yet", help="sign one: `routewright ledger checkpoint`")
-    size = newest.checkpoint.size
-    hashes = inclusion_proof(found[0], size, partial(TileFolder(log_folder(ledger)).node, size))
-    extra: dict[str, Any] = {"values": told(values)}
-    if leaf.kind is Kind.DECISION:
-        extra["record"] = read_json(record_text(connection, decision_id) or "null")
-    else:
-        extra["kind"] = int(leaf.kind)
-    lines = [
-        _HEADER,
-        f"extra {base64.b64encode(canonical_bytes(extra)).decode()}",
-        f"index {found[0]}",
-        *(base64.b64encode(one).decode() for one in hashes),
-    ]
-    return "".join(f"{line}\n" for line in lines) + f"\n{newest.note.written()}"
+    return int(found[0])
 
 
 def _row(
@@ -144,7 +154,7 @@ def check_receipt(content: bytes, keys: Sequence[PublicKey]) -> Receipt:
         read = read_json(decode_base64(extra.removeprefix("extra ")).decode())
         values, logged = read["values"], _PROVEN[read.get("kind", int(Kind.DECISION))]
         leaf = logged.make(values)
-        what = name_of(leaf.kind, str(uuid.UUID(bytes=leaf.id)), leaf.number)
+        what = _named(leaf)
         at, encoded = int(index.removeprefix("index ")), leaf.encoded()
         record = read["record"] if leaf.kind is Kind.DECISION else None
         decision_id = str(uuid.UUID(values["decision_id"]))

@@ -85,20 +85,13 @@ def verify_ledger(
     notices = [*_who_signed(origin, against), *(text for one in against for text in one.notices)]
     notices += _not_known(bool(given), log.size, covered, against)
     notices += _pruned_by_nobody_known(pruned, covered)
+    notices += _unproven(count_unproven(connection, scope))
     [(erased,)] = connection.execute("SELECT count(DISTINCT decision_id) FROM erasures").fetchall()
-    if unproven := count_unproven(connection, scope):
-        notices.append(
-            f"of {unproven:,} decisions a value was erased that had no salt: whether the rest of their records is as "
-            "it was cannot be known"
-        )
-    leaves = connection.execute(
-        "SELECT kind, count(*) FROM log_leaves GROUP BY kind ORDER BY kind"
-    ).fetchall()
     return Verification(
         origin,
         log.size,
         log.frontier.root(),
-        {Kind(kind).name.lower(): count for kind, count in leaves if kind in Kind.__members__.values()},
+        _count_leaves(connection),
         covered,
         faults.first(),
         faults.count,
@@ -107,6 +100,20 @@ def verify_ledger(
         tuple(pruned),
         first,
     )
+
+
+def _count_leaves(connection: DuckDBPyConnection) -> dict[str, int]:
+    sql = "SELECT kind, count(*) FROM log_leaves GROUP BY kind ORDER BY kind"
+    counted = connection.execute(sql).fetchall()
+    return {Kind(kind).name.lower(): count for kind, count in counted if kind in Kind.__members__.values()}
+
+
+def _unproven(count: int) -> Iterator[str]:
+    if count:
+        yield (
+            f"of {count:,} decisions a value was erased that had no salt: whether the rest of their records is as it "
+            "was cannot be known"
+        )
 
 
 def _size_at(
