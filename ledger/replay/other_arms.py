@@ -44,10 +44,12 @@ def canary_arm(arm: ArmRecord | Mapping[str, Any] | None) -> CanaryArm | None:
 
 
 class OtherArms:
-    """The policies of arms that were not drawn, each compiled once."""
+    """The policies of arms that were not drawn, each compiled once. There are none where ``arms_are_given``."""
 
-    def __init__(self, connection: DuckDBPyConnection, parts: list[PolicyPart]) -> None:
-        self._connection = connection
+    def __init__(
+        self, connection: DuckDBPyConnection, parts: list[PolicyPart], *, arms_are_given: bool
+    ) -> None:
+        self._connection, self._arms_are_given = connection, arms_are_given
         self._catalogs = {part.digest: part.catalog_digest for part in parts}
         self._compiled: dict[tuple[str, str], CompiledPolicy | None] = {}
 
@@ -92,7 +94,7 @@ class OtherArms:
 
     def note_record(self, record: Record, after: Decision, rows: RowTables) -> None:
         """Note a row that was decided again by itself, and what the other arm would have chosen."""
-        arm, other = canary_arm(record.arm), None
+        arm, other = None if self._arms_are_given else canary_arm(record.arm), None
         policy = None if arm is None else self.policy(arm, record.catalog.digest)
         if policy is not None:
             known = facts_of(record)
@@ -110,6 +112,8 @@ class OtherArms:
         )
 
     def _arms(self, chosen: Chosen, part: PolicyPart) -> list[tuple[int, CanaryArm]]:
+        if self._arms_are_given:
+            return []
         of_part = f"{chosen.rows_of('decision_rows', 'DISTINCT arm_part')} AND (policy_part = {part.part})"
         found = self._connection.execute(
             f"SELECT part, value FROM parts WHERE part IN ({of_part}) ORDER BY part", chosen.parameters

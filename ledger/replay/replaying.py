@@ -172,7 +172,9 @@ def _group_own(
     rows: RowTables | None,
 ) -> None:
     parts, plans = policy_parts(connection), _Plans(connection)
-    others, digests = OtherArms(connection, parts), set(recorded_digests(connection, chosen))
+    digests = set(recorded_digests(connection, chosen))
+    # Where each decision is made again by the policy that made it, its arm is given, and was not left to chance.
+    others = OtherArms(connection, parts, arms_are_given=candidates.candidate is None)
 
     def note(record: Record, after: Redecided) -> None:
         if rows is not None and after.decision is not None:

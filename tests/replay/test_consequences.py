@@ -319,6 +319,30 @@ def test_under_a_canary_a_model_has_its_chance_in_both_arms(key: str | None, tmp
     assert found.after.verdict == ("identified" if key is None else "too few")
 
 
+def test_the_arm_of_a_canary_is_given_where_each_decision_is_made_again_by_its_own_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidate = compiled_text(HARD_LARGE)
+    rollout = "rollout: { candidate: c.yaml, mode: canary, percent: 50% }\n"
+    control = compiled_text(SMALL + rollout, candidate)
+    log = list(_executed(control, 200, Random(5), candidate=candidate))
+    ledger = executed_ledger(tmp_path / "l.duckdb", log, [control, candidate])
+    to_large = sum(one.decision.target == "large" for one in log)
+    for _ in ("by classes", "one by one"):
+        same = of(ledger.replay(None, assume=["load=50%"]), "cost")
+        assert (same.kept.decisions, same.kept.total) == (200, 200 + 2 * to_large)
+        assert (same.after.verdict, same.after.change) == ("identified", 0)
+        # What went to the large model goes to one that its arm never tried.
+        down = ledger.replay(None, assume=["large=down"])
+        assert down.elsewhere == to_large
+        assert of(down, "cost").kept.decisions == 200 - to_large
+        monkeypatch.setattr(replaying, "class_rows", _none)
+
+
+def _none(*_: object, **__: object) -> None:
+    raise NotDecidableInSql
+
+
 @pytest.mark.parametrize("key", ["team", "hard"])
 @pytest.mark.parametrize("declares", ["team", "other"])
 def test_a_canary_comes_to_the_same_by_classes_and_one_by_one(
@@ -330,11 +354,7 @@ def test_a_canary_comes_to_the_same_by_classes_and_one_by_one(
     log = list(_executed(control, 120, Random(5), candidate=candidate, strict=False))
     ledger = executed_ledger(tmp_path / "l.duckdb", log, [control, candidate])
     by_classes = ledger.replay(candidate).consequences
-
-    def none(*_: object, **__: object) -> None:
-        raise NotDecidableInSql
-
-    monkeypatch.setattr(replaying, "class_rows", none)
+    monkeypatch.setattr(replaying, "class_rows", _none)
     assert ledger.replay(candidate).consequences == by_classes
 
 
