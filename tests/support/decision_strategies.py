@@ -17,6 +17,7 @@ from routewright.engine.decision.task import MemoryState, ModelState, RequestFac
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.reading.read import Source, read_catalog, read_policy
+from routewright.engine.policy.shapes.base import Operation
 from routewright.engine.policy.shapes.catalog import Catalog
 from routewright.engine.policy.shapes.policy import Policy
 
@@ -122,6 +123,7 @@ conditions: SearchStrategy[str] = st.recursive(
 )
 
 
+@cache  # what hypothesis finds out about a strategy, it finds out once
 def _some(names: tuple[str, ...], least: int, most: int) -> SearchStrategy[list[str]]:
     return st.lists(st.sampled_from(names), min_size=least, max_size=most, unique=True)
 
@@ -205,83 +207,100 @@ _numbers = st.floats(0, 1) | st.sampled_from([-0.0, 0.0, 0.25, 0.7, 1e-7, 1])
 _texts = st.sampled_from(["infra", "sales", "é\x07", "", "🐱", "a" * 50])
 
 
+_given: Mapping[str, SearchStrategy[object]] = {
+    name: st.none() | strategy
+    for name, strategy in {
+        "urgent": st.booleans(),
+        "private": st.booleans(),
+        "sees": st.booleans(),
+        "kind": st.sampled_from(["code", "prose", "table"]),
+        "count": st.integers(0, 9),
+        "score": _numbers,
+        "team": _texts,
+        "tokens": st.integers(-2, 70),
+    }.items()
+}
+_undeclared = st.dictionaries(st.sampled_from(["zeta", "Ä", "alpha"]), _numbers | _texts | st.lists(_texts))
+_counted = st.none() | st.integers(0, 150) | st.just(2**53 - 1)
+_most = st.none() | st.integers(1, 70)
+_few = st.none() | st.integers(0, 2)
+_maybe = st.none() | st.booleans()
+_metadata = st.dictionaries(st.sampled_from(["team", "session"]), _texts)
+_operations: SearchStrategy[Operation] = st.sampled_from(["chat", "chat", "chat", "embed", "rerank"])
+_pins = st.none() | st.none() | st.sampled_from(_MODELS)
+_shares = st.floats(0, 1, exclude_max=True)
+
+
 @st.composite
-def tasks(draw: st.DrawFn) -> Task:
-    """Tasks that every policy made here can decide, given a draw."""
-    features: dict[str, object] = {}
-    for name, strategy in (
-        ("urgent", st.booleans()),
-        ("private", st.booleans()),
-        ("sees", st.booleans()),
-        ("kind", st.sampled_from(["code", "prose", "table"])),
-        ("count", st.integers(0, 9)),
-        ("score", _numbers),
-        ("team", _texts),
-        ("tokens", st.integers(-2, 70)),
-    ):
-        if draw(st.booleans()):
-            features[name] = draw(st.none() | strategy)
+def _tasks(draw: st.DrawFn) -> Task:
+    features = {name: draw(strategy) for name, strategy in _given.items() if draw(st.booleans())}
     if draw(st.booleans()):
-        features |= draw(
-            st.dictionaries(st.sampled_from(["zeta", "Ä", "alpha"]), _numbers | _texts | st.lists(_texts))
-        )
+        features |= draw(_undeclared)
     request = RequestFacts()
     if draw(st.booleans()):
-        tokens = draw(st.none() | st.integers(0, 150) | st.just(2**53 - 1))
-        sources = st.sampled_from(["stated", "counted", "estimated"])
-        source = None if tokens is None else draw(sources)
+        tokens = draw(_counted)
+        source = None if tokens is None else draw(st.sampled_from(("stated", "counted", "estimated")))
         request = RequestFacts(
             prompt_tokens=tokens,
             prompt_tokens_source=source,  # type: ignore[arg-type]  # from a list of names
-            tokenizer=draw(st.sampled_from(["qwen3", "llama3"])) if source == "counted" else None,
-            max_output_tokens=draw(st.none() | st.integers(1, 70)),
-            images=draw(st.none() | st.integers(0, 2)),
-            tools=draw(st.none() | st.integers(0, 2)),
-            json_schema=draw(st.none() | st.booleans()),
-            metadata=draw(st.dictionaries(st.sampled_from(["team", "session"]), _texts)),
+            tokenizer=draw(st.sampled_from(("qwen3", "llama3"))) if source == "counted" else None,
+            max_output_tokens=draw(_most),
+            images=draw(_few),
+            tools=draw(_few),
+            json_schema=draw(_maybe),
+            metadata=draw(_metadata),
         )
     return Task(
         features=features,
-        operation=draw(st.sampled_from(["chat", "chat", "chat", "embed", "rerank"])),
+        operation=draw(_operations),
         request=request,
-        pin=draw(st.none() | st.none() | st.sampled_from(_MODELS)),
-        draw=draw(st.floats(0, 1, exclude_max=True)),
+        pin=draw(_pins),
+        draw=draw(_shares),
     )
 
 
-@st.composite
-def states(draw: st.DrawFn) -> State:
+_every_task = _tasks()
+
+
+def tasks() -> SearchStrategy[Task]:
+    """Tasks that every policy made here can decide, given a draw."""
+    return _every_task
+
+
+_known = st.builds(
+    ModelState,
+    st.sampled_from([None, "healthy", "unhealthy"]),
+    st.sampled_from([None, "closed", "open", "half_open"]),
+    st.none() | st.floats(0, 1e18),
+    st.sampled_from([None, AT_US + 1, AT_US + 5 * 3_600_000_000]),
+    st.sampled_from([None, "overloaded", "quota_exhausted"]),
+    loaded=st.sampled_from([None, True, False]),
+    load_ms=st.none() | st.integers(0, 10**6),
+    memory_bytes=st.none() | st.integers(0, 20 * 10**9),
+)
+_resident = st.builds(
+    Resident, st.sampled_from([*_MODELS, "a stranger"]), st.none() | st.integers(0, 9 * 10**9)
+)
+_memory = st.builds(
+    MemoryState,
+    st.none() | st.integers(0, 10 * 10**9),
+    st.lists(_resident, max_size=3, unique_by=lambda one: one.model).map(tuple),
+)
+_every_state = st.builds(
+    State,
+    st.integers(AT_US, AT_US + 10**14),
+    load=st.none() | st.floats(0, 1),
+    models=st.just({}) | st.dictionaries(st.sampled_from(_MODELS), _known),
+    quota_used=st.just({})
+    | st.dictionaries(st.sampled_from(["calls", "money"]), st.integers(0, 12) | st.just(3 * 10**9)),
+    session_model=st.none() | st.sampled_from([*_MODELS, "gone"]),
+    memory=st.just({}) | st.dictionaries(st.sampled_from(["here", "away"]), _memory),
+)
+
+
+def states() -> SearchStrategy[State]:
     """States in which something, or nothing, is known."""
-    known = st.builds(
-        ModelState,
-        st.sampled_from([None, "healthy", "unhealthy"]),
-        st.sampled_from([None, "closed", "open", "half_open"]),
-        st.none() | st.floats(0, 1e18),
-        st.sampled_from([None, AT_US + 1, AT_US + 5 * 3_600_000_000]),
-        st.sampled_from([None, "overloaded", "quota_exhausted"]),
-        loaded=st.sampled_from([None, True, False]),
-        load_ms=st.none() | st.integers(0, 10**6),
-        memory_bytes=st.none() | st.integers(0, 20 * 10**9),
-    )
-    resident = st.builds(
-        Resident, st.sampled_from([*_MODELS, "a stranger"]), st.none() | st.integers(0, 9 * 10**9)
-    )
-    memory = st.builds(
-        MemoryState,
-        st.none() | st.integers(0, 10 * 10**9),
-        st.lists(resident, max_size=3, unique_by=lambda one: one.model).map(tuple),
-    )
-    return State(
-        AT_US + draw(st.integers(0, 10**14)),
-        load=draw(st.none() | st.floats(0, 1)),
-        models=draw(st.just({}) | st.dictionaries(st.sampled_from(_MODELS), known)),
-        quota_used=draw(
-            st.just({})
-            | st.dictionaries(st.sampled_from(["calls", "money"]), st.integers(0, 12) | st.just(3 * 10**9))
-        ),
-        session_model=draw(st.none() | st.sampled_from([*_MODELS, "gone"])),
-        memory=draw(st.just({}) | st.dictionaries(st.sampled_from(["here", "away"]), memory)),
-    )
+    return _every_state
 
 
 @st.composite
