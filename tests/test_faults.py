@@ -283,6 +283,12 @@ def emptied(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"")
 
 
+def lengthened(folder: Path) -> None:
+    """Reading its tokenizer takes a quarter of a second."""
+    with (folder / "tokenizer.json").open("a") as file:
+        file.write(" " * 20_000_000)
+
+
 MLX = [
     Brick("no folder", Mlx(model={"path": "/nowhere/model"}), "not_found", "next"),
     Brick("no folder, alone", Mlx(model={"path": "/nowhere/model"}), "not_found", "next", alone=True),
@@ -321,8 +327,15 @@ MLX = [
     ),
     Brick("too long", Mlx(prompt=HUGE), "context_overflow", "next"),
     Brick("too long, alone", Mlx(prompt=HUGE), "context_overflow", "next", stream=False, alone=True),
-    Brick("loads too long", Mlx(), "timeout.load", "next", timeouts={"load": "1ms"}),
-    Brick("loads too long, alone", Mlx(), "timeout.load", "next", timeouts={"load": "1ms"}, alone=True),
+    Brick("loads too long", Mlx(spoilt=lengthened), "timeout.load", "next", timeouts={"load": "1ms"}),
+    Brick(
+        "loads too long, alone",
+        Mlx(spoilt=lengthened),
+        "timeout.load",
+        "next",
+        timeouts={"load": "1ms"},
+        alone=True,
+    ),
     Brick(
         "reads too long",
         Mlx(prompt="abc " * 600, warm=True),

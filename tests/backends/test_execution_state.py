@@ -231,6 +231,8 @@ def test_no_attempt_is_lost_when_the_caller_is_cancelled_while_its_use_is_counte
         executor = Executor({"b": Locking()}, clock=lambda: START_US, store=store)
         work = Work((target("a", quotas=(DAILY,)),))
         task = asyncio.create_task(executor.run(work, HELLO, on_attempt=heard.append))
+        while not other.in_transaction:
+            await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)
         task.cancel()
         await asyncio.wait({task})

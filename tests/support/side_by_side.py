@@ -21,15 +21,17 @@ from typing import Any, BinaryIO, Final, NoReturn
 import pytest
 
 LONGEST: Final = (
-    "tests/test_faults.py",
-    "tests/cli/test_hostile_texts.py",
-    "tests/backends/test_mlx.py",
     "tests/cli/test_pages.py",
+    "tests/cli/test_hostile_texts.py",
+    "tests/test_faults.py",
     "tests/backends/test_untrusted.py",
-    "tests/engine/policy/test_wrong_values.py",
     "tests/ledger/test_shadows.py",
-    "tests/ledger/test_in_flight.py",
     "tests/ledger/test_writer.py",
+    "tests/ledger/test_in_flight.py",
+    "tests/backends/control/test_processes.py",
+    "tests/engine/decision/test_decision_properties.py",
+    "tests/ledger/test_pruning.py",
+    "tests/backends/test_llamacpp.py",
     "tests/backends/test_mlx_smollm2.py",
 )
 """Files that take long come first, so that no process is left alone with one in the end."""
