@@ -30,6 +30,10 @@ ShareDone = Callable[[float | None], None]
 
 _log = logging.getLogger(__name__)
 
+_current: dict[Path, tuple[int, ...]] = {}
+"""Files that this process has found to have the latest layout, as they were then: until somebody writes to one, it is
+not opened to be asked again."""
+
 
 class LedgerFile:
     """A ledger's file: it is open only while something is read from it or written to it."""
@@ -47,11 +51,17 @@ class LedgerFile:
         """Apply the migrations that the file lacks, unless that was done before."""
         if self._is_current:
             return
+        as_it_is = _identity(self._path)
+        if as_it_is is not None and _current.get(self._path) == as_it_is:
+            self._is_current = True
+            return
         lock_timeout_s = self._lock_timeout_s
         with open_for_reading(
             self._path, lock_timeout_s=lock_timeout_s, client_timeout_s=client_timeout_s, own_statement=True
         ) as connection:
             current = layout_version(connection, self._path) == latest_version()
+        if current and as_it_is is not None:
+            _current[self._path] = as_it_is
         if not current:
             with open_for_writing(
                 self._path, lock_timeout_s=lock_timeout_s, client_timeout_s=client_timeout_s
@@ -148,6 +158,15 @@ class LedgerFile:
                 )
             case error:
                 return f"the newest decisions may be missing: {error}"
+
+
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """What tells a file from what it is once somebody has written to it, or put another in its place."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _unfinished_text(folder: Path) -> str | None:

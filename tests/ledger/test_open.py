@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -15,9 +16,17 @@ from support.ledger_clients import client_on
 from support.ledger_rows import attempt, decision, policy
 from support.sizes import APPENDED_AT_ONCE
 
-from routewright.ledger import BusyError, Ledger, LedgerError, OtherLayoutError, default_ledger_path, migrate
+from routewright.ledger import (
+    BusyError,
+    Ledger,
+    LedgerError,
+    OtherLayoutError,
+    default_ledger_path,
+    ledger_file,
+    migrate,
+)
 from routewright.ledger.connection import STORAGE_VERSION, open_for_creation, open_for_reading
-from routewright.ledger.migrate import latest_version, migrations
+from routewright.ledger.migrate import latest_version, layout_version, migrations
 
 TESTS = Path(__file__).parents[1]
 
@@ -98,6 +107,32 @@ def test_a_newer_ledger_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     )
     assert error.help == "upgrade Routewright, or name another file"
     assert path.read_bytes() == before
+
+
+def test_a_ledger_is_asked_for_its_layout_again_once_somebody_has_written_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def listening(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
+        asked.append(path)
+        return layout_version(connection, path)
+
+    monkeypatch.setattr(ledger_file, "layout_version", listening)
+    path = Ledger.open(tmp_path / "ledger.duckdb").path
+    for _ in range(3):
+        Ledger.open(path).query("SELECT 1")
+    assert asked == [path]
+    Ledger.open(path).append([decision(1)])
+    for _ in range(3):
+        Ledger.open(path)
+    assert asked == [path, path]
+    later = path.with_name("later.duckdb")
+    shutil.copy(path, later)
+    with duckdb.connect(str(later)) as client:
+        client.execute("INSERT INTO migrations VALUES (99, 'later', 'sha256:0', 0)")
+    later.replace(path)
+    assert "has layout 99" in str(refused(path))
 
 
 def test_a_ledger_of_another_layout_with_the_same_number_is_refused(tmp_path: Path) -> None:
