@@ -44,7 +44,15 @@ from .kept import per_policy
 from .limits import MAX_SEARCH_WORK
 from .locality import MAY_FORWARD, Location, Server, client_address, is_loopback, is_this_machine, judge
 from .notes import key_notes, limit_notes, place_notes, quota_notes, step_notes
-from .promises import PROMISE_KINDS, Promise, by_kind, compare_promises, differences_text, other_models
+from .promises import (
+    PROMISE_KINDS,
+    Promise,
+    by_kind,
+    called_otherwise,
+    compare_promises,
+    differences_text,
+    other_models,
+)
 from .quantities import MAX_EXACT, MoneyAmount, nano_units, parse_duration_ms
 from .reading.read import (
     FileKind,
@@ -129,6 +137,7 @@ __all__ = [
     "UnsupportedParameter",
     "amount_of",
     "by_kind",
+    "called_otherwise",
     "check_unbroken",
     "client_address",
     "compare_promises",

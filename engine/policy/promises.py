@@ -7,8 +7,9 @@ from dataclasses import fields, replace
 from typing import Final, Literal, NamedTuple, get_args
 
 from ..condition import render_expr
-from .compiled import CompiledCatalog, CompiledPolicy, TaskCost
+from .compiled import CompiledCatalog, CompiledModel, CompiledPolicy, TaskCost
 from .digest import meaning_of
+from .shapes.kinds import Backend
 
 PromiseKind = Literal["constraint", "assertion", "quota", "reserve", "limit", "sensitive feature"]
 
@@ -69,6 +70,36 @@ def other_models(catalog: CompiledCatalog, other: CompiledCatalog) -> list[str]:
     """
     here = dict(_whereabouts(catalog))
     return [id for id, found in _whereabouts(other) if here.get(id, found) != found]
+
+
+def called_otherwise(
+    catalog: CompiledCatalog, other: CompiledCatalog
+) -> tuple[frozenset[str], frozenset[str]]:
+    """The ids in both catalogs under which ``other`` calls another model, or one at another place; and the ids of
+    backends at another place.
+
+    What was known of one says nothing of the other. How a place is judged, and what a backend is called, counts for
+    nothing.
+    """
+    here, there = ({model.id: _called(one, model) for model in one.models} for one in (catalog, other))
+    before, after = (
+        {id: _place(id, shape) for id, shape in one.backends.items()} for one in (catalog, other)
+    )
+    return (
+        frozenset(id for id, called in there.items() if here.get(id, called) != called),
+        frozenset(id for id, place in after.items() if before.get(id, place) != place),
+    )
+
+
+def _called(catalog: CompiledCatalog, model: CompiledModel) -> object:
+    place = _place(model.backend, catalog.backends[model.backend])
+    return model.kind, model.tag, model.shape.path, model.shape.source, place
+
+
+def _place(id: str, backend: Backend) -> object:
+    way, path = (getattr(backend, name, None) for name in ("way", "path"))
+    # What is simulated is nowhere else: it is the same if it is called the same.
+    return backend.kind, backend.server.url, way, path, id if backend.kind == "simulated" else None
 
 
 def _whereabouts(catalog: CompiledCatalog) -> Iterator[tuple[str, object]]:

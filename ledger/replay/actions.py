@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Set
+from typing import Final, NamedTuple
 
 from routewright.engine.decision import Decision
 from routewright.engine.record import DecisionRecord, Record
@@ -63,12 +63,34 @@ def _bucket(record: Record) -> tuple[str | None, str | None]:
     return None if key is None else str(key), None if salt is None else str(salt)
 
 
-def choice_of_decision(decision: Decision) -> Choice:
-    """The choice in a decision."""
-    models = decision.policy.catalog.models
-    chances = ((models[one.model].id, one.probability) for one in decision.candidates)
+def choice_of_decision(decision: Decision, strangers: Set[str] = frozenset()) -> Choice:
+    """The choice in a decision; models by these ids are others than the log's, and what they do is another action."""
+
+    def named(id: str) -> str:
+        return f"{id} ({_STRANGER})" if id in strangers else id
+
+    models, came = decision.policy.catalog.models, came_of(decision)
+    chances = ((named(models[one.model].id), one.probability) for one in decision.candidates)
+    if came.target is not None:
+        beside = {models[at].id for at in _beside(decision)}
+        parts = came.parts if beside.isdisjoint(strangers) else (*came.parts, _STRANGER)
+        came = came._replace(target=named(came.target), parts=parts)
     inputs = decision.choice.inputs if decision.choice is not None and decision.choice.how == "split" else {}
-    return choice_of(came_of(decision), chances, inputs.get("key"), inputs.get("salt"))
+    return choice_of(came, chances, inputs.get("key"), inputs.get("salt"))
+
+
+_STRANGER: Final = "not the recorded one"
+
+
+def _beside(decision: Decision) -> Iterator[int]:
+    """The models that a plan calls beside the target whatever happens."""
+    if decision.plan is not None:
+        yield from (step.model for step in decision.plan.steps)
+        if (ensemble := decision.plan.ensemble) is not None:
+            yield from (
+                *ensemble.members,
+                *(at for at in (ensemble.judge, ensemble.override) if at is not None),
+            )
 
 
 def mixed(share: float, control: Chances, candidate: Chances) -> Chances:

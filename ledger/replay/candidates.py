@@ -12,9 +12,9 @@ from routewright.engine.report import RecordError
 from ..errors import InputError
 from .assuming import Assumed, assume, is_named
 from .assumptions import Assumption
+from .comparing import counted_alike, facts_as_known, state_as_known
 from .each import facts_of
 from .parts import recorded_policy
-from .quotas import counted_alike, state_as_counted
 from .redeciding import Redecided, redecide
 from .selecting import Chosen
 
@@ -105,8 +105,9 @@ class Candidates:
             under = self.of(digests)
         except RecordError as error:
             return Redecided(None, "policy_missing", str(error))
-        task, facts = task_of(record), facts_of(record)
-        state = state_as_counted(under.policy, self.recorded(digests), state_of(record))
+        task, recorded = task_of(record), self.recorded(digests)
+        state = state_as_known(under.policy, recorded, state_of(record))
+        facts = facts_as_known(under.policy, recorded, facts_of(record))
         return redecide(under.policy, task, state, facts, decision_id=record.id, assumed=under.state)
 
     def _read(self, recorded: Iterable[Digests], assumptions: Sequence[Assumption]) -> None:

@@ -33,8 +33,8 @@ from routewright.engine.policy import CompiledPolicy
 
 from .assumed import NOTHING_ASSUMED, AssumedState
 from .bound import Recorded, bindings, session, unsaid
+from .comparing import counted_alike
 from .parts import PolicyPart
-from .quotas import counted_alike
 from .redeciding import draw_sql, undeclared
 from .spans import SPANS, Spans, state_column
 

@@ -23,8 +23,8 @@ from ..proof.logged import DECISIONS
 from .assumed import NOTHING_ASSUMED, AssumedState
 from .bound import Recorded
 from .class_query import ClassQuery, NotDecidableInSql
+from .comparing import facts_as_known, state_as_known, strangers
 from .parts import PolicyPart
-from .quotas import state_as_counted
 from .recorded_tasks import ids_of, tasks
 from .redeciding import Redecided, redecide
 from .selecting import Chosen
@@ -82,7 +82,7 @@ def class_rows(
             f"SELECT DISTINCT d.pin FROM {source} AND d.pin IS NOT NULL ORDER BY d.pin", chosen.parameters
         ).fetchall()
     ]
-    spans = Spans(policy, pins, assumed, part.table)
+    spans = Spans(policy, pins, assumed, part.table, strangers(policy, recorded.policy))
     states = spans.make(connection)
     during_us = _during(connection, source, chosen)
     query = ClassQuery(
@@ -147,13 +147,13 @@ def _decided(
     first = {found[0][2]: key for key, found in classes.items()}
     # Where a class was recorded with several plans, each has an example of its own.
     ids = ids_of(connection, part, [own[2] for found in classes.values() for own in found[1:]])
-    facts = part.facts
+    facts = facts_as_known(policy, recorded.policy, part.facts)
     for row, id, task, at_us, rest in tasks(connection, part, list(first)):
         key = first[row]
         known = states[spans[key]]
         models = _with_compared(policy, known.models, compared, classes[key][0][4])
         state = State(at_us, models=models, memory=known.memory, **rest)
-        state = state_as_counted(policy, recorded.policy, state)
+        state = state_as_known(policy, recorded.policy, state)
         after = redecide(policy, task, state, facts, decision_id=id, assumed=assumed)
         for plan_part, rows, example, other, _ in classes[key]:
             yield ClassRows(example, plan_part, after, rows, ids.get(example, id), other)

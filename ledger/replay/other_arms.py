@@ -14,9 +14,9 @@ from routewright.engine.report import RecordError
 from .actions import choice_of_decision, choice_of_record
 from .bound import Recorded
 from .classes import class_rows
+from .comparing import facts_as_known, state_as_known, strangers
 from .each import came_of_record, facts_of
 from .parts import PolicyPart, recorded_policy
-from .quotas import state_as_counted
 from .redeciding import redecide
 from .row_tables import CanaryArm, RowTables
 from .selecting import Chosen
@@ -74,6 +74,7 @@ class OtherArms:
         """
         for number, arm in self._arms(chosen, part):
             policy = self.policy(arm, part.catalog_digest)
+            others = frozenset[str]() if policy is None else strangers(policy, recorded.policy)[0]
             of_arm = Chosen(f"{chosen.where} AND (arm_part = {number})", chosen.parameters)
             # Whoever gives a task under a canary may give what either arm declares; what was not given is unknown.
             open_part = replace(part, also_given=frozenset(policy.slots if policy is not None else ()))
@@ -86,7 +87,7 @@ class OtherArms:
                 number,
                 arm,
                 [
-                    (one.group, choice_of_decision(one.after.decision))
+                    (one.group, choice_of_decision(one.after.decision, others))
                     for one in found
                     if one.after.decision is not None
                 ],
@@ -95,20 +96,21 @@ class OtherArms:
     def note_record(self, record: Record, after: Decision, rows: RowTables) -> None:
         """Note a row that was decided again by itself, and what the other arm would have chosen."""
         arm, other = None if self._arms_are_given else canary_arm(record.arm), None
+        drawn = self._policy((record.policy.digest, record.catalog.digest))
         policy = None if arm is None else self.policy(arm, record.catalog.digest)
         if policy is not None:
             known = facts_of(record)
             facts = replace(known, features=frozenset(policy.slots).union(record.features))
-            drawn = self._policy((record.policy.digest, record.catalog.digest))
-            task, state = task_of(record), state_as_counted(policy, drawn, state_of(record))
+            task, state = task_of(record), state_as_known(policy, drawn, state_of(record))
+            facts = facts_as_known(policy, drawn, facts)
             other = redecide(policy, task, state, facts, decision_id=record.id).decision
         came = came_of_record(record)
         rows.add_record(
             record,
             choice_of_record(came, record),
-            choice_of_decision(after),
+            choice_of_decision(after, strangers(after.policy, drawn)[0]),
             arm,
-            None if other is None else choice_of_decision(other),
+            None if other is None else choice_of_decision(other, strangers(other.policy, drawn)[0]),
         )
 
     def _arms(self, chosen: Chosen, part: PolicyPart) -> list[tuple[int, CanaryArm]]:

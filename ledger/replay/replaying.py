@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -20,6 +20,7 @@ from .bound import Recorded
 from .candidates import Candidates, recorded_digests
 from .class_query import NotDecidableInSql
 from .classes import ClassRows, class_rows
+from .comparing import strangers
 from .consequences import NOT_ASKED, Consequences, consequences
 from .each import group_records
 from .examples import Examples, RecordedPolicies
@@ -196,7 +197,7 @@ def _group_own(
             found = class_rows(
                 connection, under.policy, part, recorded, chosen, assumed=under.state, keep_rows=keep_rows
             )
-            _group_classes(part, found, plans, grouped, rows)
+            _group_classes(part, found, plans, grouped, rows, strangers(under.policy, recorded.policy)[0])
             group_records(connection, chosen, part, candidates.again, grouped, note, only_erased=True)
         except NotDecidableInSql:
             group_records(connection, chosen, part, candidates.again, grouped, note)
@@ -232,12 +233,13 @@ def _group_classes(
     recorded: _Recorded,
     grouped: Grouped,
     rows: RowTables | None,
+    others: Set[str] = frozenset(),
 ) -> None:
-    """Add classes to ``grouped``, and their rows to ``rows``."""
+    """Add classes to ``grouped``, and their rows to ``rows``; models by the ids ``others`` are not those of the log."""
     for one in found:
         grouped.add(part.digest, recorded.came(one.plan_part), one.after, one.rows, one.example)
         if rows is not None and one.after.decision is not None:
-            before, after = recorded.choice(one.plan_part), choice_of_decision(one.after.decision)
+            before, after = recorded.choice(one.plan_part), choice_of_decision(one.after.decision, others)
             rows.add_group(one.group, part.digest, one.plan_part, before, after)
     if rows is not None:
         rows.take_groups(part.table)

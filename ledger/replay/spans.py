@@ -6,7 +6,7 @@ of it opens or closes a gate. What is compared under ``choose: fastest`` counts 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
@@ -76,7 +76,8 @@ class Spans:
     """The states of a ledger, as one policy reads them.
 
     The states that it gives are as they were recorded; ``assumed`` is what will be assumed of them, so that states
-    are told apart by what they come to then.
+    are told apart by what they come to then. Nothing counts of ``strangers``, ids of models and of backends that stood
+    for others.
     """
 
     def __init__(
@@ -85,10 +86,11 @@ class Spans:
         pins: Sequence[str] = (),
         assumed: AssumedState = NOTHING_ASSUMED,
         rows: str = "decision_rows",
+        strangers: tuple[Set[str], Set[str]] = (frozenset(), frozenset()),
     ) -> None:
-        self._rows = rows
+        self._rows, self._strangers = rows, strangers[0]
         self._models = [policy.catalog.models[at] for at in sorted(models_in_plans(policy, pins))]
-        self._backends = sorted({model.backend for model in self._models})
+        self._backends = sorted({model.backend for model in self._models} - strangers[1])
         self._assumed = assumed.models
         self._compared = sorted({model for _, model in compared_models(policy, pins)})
         self._fastest = [own_models(rule) for rule in policy.rules if rule.choose == "fastest"]
@@ -210,7 +212,8 @@ class Spans:
         by_time = [model.id for model in self._models if model.index in self._timed]
         listed = ", ".join(sql_text(id) for id in by_time)
         times = f"CASE WHEN model IN ({listed}) THEN {timed} END" if by_time else f"NULL::{_TIMED_TYPE}"
-        ids = ", ".join(sql_text(model.id) for model in self._models) or "NULL"
+        known_ids = (model.id for model in self._models if model.id not in self._strangers)
+        ids = ", ".join(map(sql_text, known_ids)) or "NULL"
         # Most models never change in what counts: for those no order has to be found.
         return f"""
             WITH stated AS (

@@ -19,7 +19,7 @@ from support.sizes import EXAMPLES
 from routewright.engine.decision.arms import pick_arm
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision
-from routewright.engine.decision.task import State, Task
+from routewright.engine.decision.task import ModelState, State, Task
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.reading.read import read_policy
@@ -156,6 +156,36 @@ def test_an_unknown_cost_is_not_nothing_and_no_other_currency(tmp_path: Path) ->
         "USD": (3, 1, Decimal(1)),
         "EUR": (3, 1, Decimal(2)),
     }
+
+
+@pytest.mark.parametrize("by_classes", [True, False])
+def test_another_model_behind_a_name_is_not_the_recorded_one(
+    by_classes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, random = f"{HEAD}  - {{ name: all, use: [large, small] }}\n", Random(9)
+    policy, log = compiled_text(text), list[Executed]()
+    for health in ("healthy", "unhealthy", "healthy"):
+        state = State(AT_US, models={"large": ModelState(health)})
+        decision = decide(policy, Task({}), state, decision_id=uuid7(AT_US, random))
+        log.append(Executed(decision, [attempt_of(1, decision.target or "", cost_nano=10**9)], 1))
+    ledger = executed_ledger(tmp_path / "l.duckdb", log, [policy])
+    if not by_classes:
+        monkeypatch.setattr(replaying, "class_rows", _none)
+    large = "large: { backend: ollama"
+    for other in (f"{large}, tag: 'newer:8b'", f"{large}2"):
+        candidate = compiled_text(
+            text.replace(
+                "backends: {", "backends: { ollama2: { kind: ollama, host: 'http://10.0.0.9' },"
+            ).replace(large, other)
+        )
+        [missing] = ledger.replay(candidate).not_decided
+        assert (missing.reason, missing.rows) == ("state_missing", 3)
+        up = ledger.replay(candidate, assume=["large=up"])
+        # They go to the same name, and nothing that was measured of the other model stands.
+        assert (up.decided, up.elsewhere, of(up, "cost").kept.decisions) == (3, 1, 0)
+    renamed = text.replace("{ ollama:", "{ o2:").replace("backend: ollama", "backend: o2, context_length: 99")
+    same = ledger.replay(compiled_text(renamed))
+    assert (same.decided, same.elsewhere, of(same, "cost").kept.decisions) == (3, 0, 3)
 
 
 def test_a_cost_that_is_the_least_that_it_can_be_is_told(tmp_path: Path) -> None:
