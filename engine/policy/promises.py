@@ -93,7 +93,8 @@ def called_otherwise(
 
 def _called(catalog: CompiledCatalog, model: CompiledModel) -> object:
     place = _place(model.backend, catalog.backends[model.backend])
-    return model.kind, model.tag, model.shape.path, model.shape.source, place
+    source = model.shape.source if model.kind == "mlx" else None
+    return model.kind, model.shape.path or source or model.tag, place
 
 
 def _place(id: str, backend: Backend) -> object:
