@@ -88,6 +88,17 @@ class Candidates:
             found -= assumed.quota_used.keys()
         return sorted(found)
 
+    @property
+    def priced_otherwise(self) -> list[str]:
+        """The ids of the candidate's models whose prices are others in recorded catalogs that were asked for."""
+        found = set[str]()
+        if self._candidate is not None:
+            now = {one.id: one.shape.price for one in self._candidate.policy.catalog.models}
+            for policy in filter(None, map(self.recorded, self._policies)):
+                then = {one.id: one.shape.price for one in policy.catalog.models}
+                found |= {id for id in now.keys() & then.keys() if now[id] != then[id]}
+        return sorted(found)
+
     def _found(self, digests: Digests) -> CompiledPolicy | RecordError:
         found = self._policies.get(digests)
         if found is None:

@@ -70,7 +70,7 @@ def replay(
         notes=[
             *(_notes(candidates, groups) if groups else ()),
             *(import_notes(connection, candidates.all, groups, chosen) if chosen.is_import else ()),
-            *_measured_notes(assumptions, found),
+            *_measured_notes(assumptions, candidates, found),
             *(() if rows is None else rows.notes),
             *(why_none(connection, selection) if not groups else ()),
         ],
@@ -145,9 +145,15 @@ def _notes(candidates: Candidates, groups: Sequence[Group]) -> Iterator[str]:
         yield "the candidate's own rollout is left out: all tasks are decided by the candidate itself"
 
 
-def _measured_notes(assumptions: Sequence[Assumption], found: Consequences) -> Iterator[str]:
+def _measured_notes(
+    assumptions: Sequence[Assumption], candidates: Candidates, found: Consequences
+) -> Iterator[str]:
+    if found == NOT_ASKED:
+        return
     changed = [one for one in ("price", "latency") if any(one == each.subject for each in assumptions)]
-    if changed and found != NOT_ASKED:
+    if (others := candidates.priced_otherwise) and "price" not in changed:
+        yield f"costs are as they were measured, and not by the candidate's other prices of {', '.join(others)}"
+    if changed:
         yield (
             f"an assumed {' or '.join(changed)} changes where decisions go, and nothing of what was measured"
         )

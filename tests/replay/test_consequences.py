@@ -183,6 +183,9 @@ def test_another_model_behind_a_name_is_not_the_recorded_one(
         up = ledger.replay(candidate, assume=["large=up"])
         # They go to the same name, and nothing that was measured of the other model stands.
         assert (up.decided, up.elsewhere, of(up, "cost").kept.decisions) == (3, 1, 0)
+    assert not any("prices" in note for note in ledger.replay(policy).notes)
+    priced = compiled_text(text.replace(large, f"{large}, price: {{ input: 1, output: 2 }}"))
+    assert any(note.endswith("other prices of large") for note in ledger.replay(priced).notes)
     renamed = text.replace("{ ollama:", "{ o2:").replace("backend: ollama", "backend: o2, context_length: 99")
     same = ledger.replay(compiled_text(renamed))
     assert (same.decided, same.elsewhere, of(same, "cost").kept.decisions) == (3, 0, 3)
