@@ -35,7 +35,7 @@ __all__ = [
 
 THOROUGH: Final = os.environ.get("ROUTEWRIGHT_THOROUGH", "") not in ("", "0")
 
-EXAMPLES: Final = 1_000 if THOROUGH else 36
+EXAMPLES: Final = 1_000 if THOROUGH else 24
 """Of each property, by hypothesis."""
 
 ROUNDS: Final = 20 if THOROUGH else 1
@@ -69,7 +69,7 @@ WRONG_VALUES: Final = 10 if THOROUGH else 1
 """For each key of a policy, of those that there are."""
 
 ANSWERS: Final = 10_000 if THOROUGH else 400
-SPOOL_FILES: Final = 2_500 if THOROUGH else 50
+SPOOL_FILES: Final = 2_500 if THOROUGH else 30
 CRASHES: Final = 100 if THOROUGH else 12
 
 CUT_POSITIONS: Final = None if THOROUGH else 150
