@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from routewright.engine.report import RecordError
 
 from .actions import choice_of_decision, choice_of_record
 from .bound import Recorded
-from .classes import class_rows
+from .classes import ClassRows, class_rows
 from .comparing import facts_as_known, state_as_known, strangers
 from .each import came_of_record, facts_of
 from .parts import PolicyPart, recorded_policy
@@ -75,14 +75,10 @@ class OtherArms:
         for number, arm in self._arms(chosen, part):
             policy = self.policy(arm, part.catalog_digest)
             others = frozenset[str]() if policy is None else strangers(policy, recorded.policy)[0]
-            of_arm = Chosen(f"{chosen.where} AND (arm_part = {number})", chosen.parameters)
-            # Whoever gives a task under a canary may give what either arm declares; what was not given is unknown.
-            open_part = replace(part, also_given=frozenset(policy.slots if policy is not None else ()))
-            found = (
-                []
-                if policy is None
-                else list(class_rows(self._connection, policy, open_part, recorded, of_arm, keep_rows=True))
-            )
+            found = list[ClassRows]()
+            if policy is not None:
+                of_arm, both = _of_arm(chosen, number), _of_both(part, policy, policy)
+                found += class_rows(self._connection, policy, both, recorded, of_arm, keep_rows=True)
             rows.add_others(
                 number,
                 arm,
@@ -92,6 +88,22 @@ class OtherArms:
                     if one.after.decision is not None
                 ],
             )
+
+    def by_arms(
+        self, chosen: Chosen, part: PolicyPart, policy: CompiledPolicy
+    ) -> Iterator[tuple[Chosen, PolicyPart]]:
+        """The chosen rows of ``part`` in pieces: those of each arm of a canary, with what their records can tell under
+        ``policy`` thanks to the other arm, and then all others.
+        """
+        numbers = list[int]()
+        for number, arm in self._arms(chosen, part):
+            if (other := self.policy(arm, part.catalog_digest)) is not None:
+                numbers.append(number)
+                yield _of_arm(chosen, number), _of_both(part, other, policy)
+        if numbers:
+            others = f"(arm_part IS NULL OR arm_part NOT IN ({', '.join(map(str, numbers))}))"
+            chosen = Chosen(f"{chosen.where} AND {others}", chosen.parameters)
+        yield chosen, part
 
     def note_record(self, record: Record, after: Decision, rows: RowTables) -> None:
         """Note a row that was decided again by itself, and what the other arm would have chosen."""
@@ -122,3 +134,17 @@ class OtherArms:
         ).fetchall()
         arms = ((number, canary_arm(read_json(value))) for number, value in found)
         return [(number, arm) for number, arm in arms if arm is not None]
+
+
+def _of_arm(chosen: Chosen, number: int) -> Chosen:
+    return Chosen(f"{chosen.where} AND (arm_part = {number})", chosen.parameters)
+
+
+def _of_both(part: PolicyPart, other: CompiledPolicy, policy: CompiledPolicy) -> PolicyPart:
+    """What rows under a canary can tell under ``policy``, where ``other`` is the policy of the arm that was not drawn.
+
+    Whoever gives a task may give what either arm declares; what was not given is unknown. What was known of a model
+    that the other arm alone has is what its last decision knew.
+    """
+    own = frozenset(one.id for one in other.catalog.models) - strangers(policy, other)[0]
+    return replace(part, also_given=frozenset(other.slots), also_known=own - frozenset(part.models))

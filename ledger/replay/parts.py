@@ -29,6 +29,8 @@ class PolicyPart:
     quotas: tuple[str, ...]
     also_given: frozenset[str] = frozenset()
     """Features that it does not declare, and that a caller may have given all the same."""
+    also_known: frozenset[str] = frozenset()
+    """Models that its catalog does not have, and of which what was known was recorded all the same."""
     table: str = "decision_rows"
     """Where its rows stand."""
     is_open: bool = False
@@ -39,7 +41,7 @@ class PolicyPart:
         """What a record of it can tell."""
         if self.is_open:
             return EVERYTHING
-        return Facts(self.also_given.union(self.features), frozenset(self.models))
+        return Facts(self.also_given.union(self.features), self.also_known.union(self.models))
 
 
 def policy_parts(connection: DuckDBPyConnection) -> list[PolicyPart]:

@@ -200,10 +200,11 @@ def _group_own(
         try:
             if rows is not None:
                 others.note(chosen, part, recorded, rows)
-            found = class_rows(
-                connection, under.policy, part, recorded, chosen, assumed=under.state, keep_rows=keep_rows
-            )
-            _group_classes(part, found, plans, grouped, rows, strangers(under.policy, recorded.policy)[0])
+            for piece, told in others.by_arms(chosen, part, under.policy):
+                found = class_rows(
+                    connection, under.policy, told, recorded, piece, assumed=under.state, keep_rows=keep_rows
+                )
+                _group_classes(part, found, plans, grouped, rows, strangers(under.policy, recorded.policy)[0])
             group_records(connection, chosen, part, candidates.again, grouped, note, only_erased=True)
         except NotDecidableInSql:
             group_records(connection, chosen, part, candidates.again, grouped, note)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -232,11 +232,12 @@ def _executed(
     *,
     candidate: CompiledPolicy | None = None,
     strict: bool = True,
+    known: Mapping[str, ModelState] = {},  # noqa: B006  # never changed
 ) -> Iterator[Executed]:
     """Every second task is hard, and each costs what its model does. With a candidate it is a canary."""
     for number in range(rows):
         task = Task({"hard": number % 2 == 0, "team": f"team {number % 120}"}, draw=random.random())
-        state = State(AT_US + number)
+        state = State(AT_US + number, models=known)
         arm = pick_arm(policy, task, state, draw=random.random())
         decided_by = (
             candidate if candidate is not None and arm is not None and arm.name == "candidate" else policy
@@ -350,6 +351,31 @@ def test_under_a_canary_a_model_has_its_chance_in_both_arms(key: str | None, tmp
     assert found.after_estimated.units == (600 if key is None else 60)
     assert found.after_estimated.mean_weight == pytest.approx(1, abs=0.2 if key is None else 0.5)
     assert found.after.verdict == ("identified" if key is None else "too few")
+
+
+@pytest.mark.parametrize("health", [None, "unhealthy"])
+def test_a_canary_tries_a_model_that_the_control_does_not_have(health: Any, tmp_path: Path) -> None:
+    """What its candidate knew of it goes for the control's tasks too; before the canary nobody knew anything."""
+    of_control = SMALL.replace(", large: { backend: ollama }", "")
+    assert of_control != SMALL
+    candidate = compiled_text(HARD_LARGE.replace("[large]", "[large, small]"))
+    rollout = "rollout: { candidate: c.yaml, mode: canary, percent: 25% }\n"
+    control, before = compiled_text(of_control + rollout, candidate), compiled_text(of_control)
+    known = {"large": ModelState(health)} if health else {}
+    log = list(_executed(control, 1200, Random(5), candidate=candidate, known=known))
+    earlier = list(_executed(before, 100, Random(6)))
+    ledger = executed_ledger(tmp_path / "l.duckdb", [*earlier, *log], [before, control, candidate])
+    report = ledger.replay(candidate)
+    # Half of what was decided before the canary is hard, and would go to the new model.
+    assert [(one.reason, one.rows) for one in report.not_decided] == [("state_missing", 50)]
+    found = of(report, "cost")
+    if health == "unhealthy":
+        assert report.elsewhere == 0
+    else:
+        assert (found.after.verdict, found.kept.decisions) == ("identified", 650)
+        assert found.after_estimated is not None
+        assert found.after_estimated.value == pytest.approx(3)
+        assert found.after_estimated.mean_weight == pytest.approx(1, abs=0.2)
 
 
 def test_the_arm_of_a_canary_is_given_where_each_decision_is_made_again_by_its_own_policy(
