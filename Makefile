@@ -36,7 +36,7 @@ demo: $(VENV)/installed-run  ## decide, execute and record the sample tasks, the
 	@$(BIN)/routewright demo
 
 test: $(VENV)/installed-dev  ## all tests, in as many processes as JOBS says
-	@$(BIN)/python -m pytest --quiet --processes $(JOBS) $(TESTS)
+	@$(BIN)/python -m pytest --quiet --numprocesses $(JOBS) --dist loadfile $(TESTS)
 
 # Nothing else has its time limit lifted: some of the hunts run for a quarter of an hour.
 thorough: $(VENV)/installed-dev  ## hunts and what else has two sizes at full size, then all tests with each Python here

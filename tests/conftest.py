@@ -23,8 +23,6 @@ settings.load_profile("ours")
 # Threads of llama.cpp that wait for each other actively keep each other from working where tests run side by side.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-pytest_plugins = ["support.side_by_side"]
-
 copy_new_ledgers()
 remember_read_texts()
 
