@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from .pruning import Pruned, first_of_month, months_ago
     from .question import Chart, Question, Unit, about_simulated, written
     from .question_files import QUESTION_SUFFIX, check_statement, read_question, shipped_questions
-    from .receipts import Receipt, check_receipt
+    from .receipts import Receipt, check_receipt, read_receipt
     from .replay.again import Difference, SelfReport
     from .replay.assumptions import parse_assumption
     from .replay.checks import Judged, parse_check
@@ -160,6 +160,7 @@ __all__ = [
     "read_mapping",
     "read_outcomes",
     "read_question",
+    "read_receipt",
     "remove_spilled",
     "shipped_questions",
     "spool_folder",
@@ -208,7 +209,7 @@ _HOMES = {
     **dict.fromkeys(("Checkpoint", "SignedCheckpoint"), "proof.checkpoint"),
     "key_of": "proof.keys",
     **dict.fromkeys(("PublicKey", "SignatureType", "parse_public_key"), "proof.note"),
-    **dict.fromkeys(("Receipt", "check_receipt"), "receipts"),
+    **dict.fromkeys(("Receipt", "check_receipt", "read_receipt"), "receipts"),
     **dict.fromkeys(("NEWEST", "Verification"), "verifying"),
     **dict.fromkeys(("cosign", "witness_request"), "witnessing"),
     "Ledger": "store",

@@ -104,8 +104,8 @@ class ProvenLedger(LedgerFile):
         """The receipt of the decision whose id begins so, which ``check_receipt`` checks without the ledger.
 
         With ``attempt`` it is that of an attempt, by its number; with ``outcome`` that of an outcome, by its metric or
-        the beginning of its id. Raises UnknownDecisionError as ``find`` does, and ProofError where no checkpoint covers
-        it, where it is not as it was recorded, and where there is none, or more than one.
+        the beginning of its id. Raises UnknownDecisionError as ``find`` does, InputError where there is none, or more
+        than one, and ProofError where no checkpoint covers it, and where it is not as it was recorded.
         """
         from .receipts import prove
 

@@ -21,8 +21,9 @@ from routewright.engine.report import RecordError
 
 from .checkpoints import log_folder, newest_checkpoint
 from .comparing import name_of
-from .errors import ProofError
-from .proof.checkpoint import Checkpoint, parse_checkpoint, parse_hash
+from .errors import InputError, ProofError
+from .proof.checkpoint import Checkpoint, SignedCheckpoint, parse_checkpoint, parse_hash
+from .proof.keys import with_own_key
 from .proof.leaf import Kind, Leaf, told
 from .proof.logged import ATTEMPTS, DECISIONS, DECISIONS_1, OUTCOMES, Logged
 from .proof.merkle import inclusion_proof, leaf_hash, verify_inclusion
@@ -40,9 +41,9 @@ _MOST_HASHES: Final = 64
 class Receipt(NamedTuple):
     """What a receipt proves: that a row was leaf ``leaf`` of the log at the checkpoint.
 
-    ``what`` is the row in words, such as ``attempt 2 of decision `…` ``, and ``values`` are those of its leaf.
-    ``record`` is that of the decision, None where the receipt is not of a decision itself. ``signed`` are the keys that
-    have signed the checkpoint.
+    ``what`` is the row in words, such as ``attempt 2 of decision `…` ``, and ``values`` are those of its leaf, without
+    those that are NULL. ``record`` is that of the decision, None where the receipt is not of a decision itself.
+    ``signed`` are the keys that have signed the checkpoint, none where nobody has checked it yet.
     """
 
     what: str
@@ -51,7 +52,12 @@ class Receipt(NamedTuple):
     checkpoint: Checkpoint
     record: Mapping[str, Any] | None
     values: Mapping[str, Any]
-    signed: tuple[Signed, ...]
+    signed: tuple[Signed, ...] = ()
+
+    @property
+    def sensitive(self) -> tuple[str, ...]:
+        """The places of sensitive values that the record holds, such as ``features.patient``."""
+        return tuple(sorted((self.record or {}).get("salts") or ()))
 
 
 def prove(
@@ -64,8 +70,8 @@ def prove(
 ) -> str:
     """The receipt of a decision, or of an attempt of it by number, or an outcome by metric or the beginning of its id.
 
-    It is under the newest checkpoint. Raises ProofError where that does not cover the row, where the row is not as it
-    was recorded, and where the decision has no such attempt or outcome, or more than one.
+    It is under the newest checkpoint. Raises ProofError where that does not cover the row, and where the row is not as
+    it was recorded; InputError where the decision has no such attempt or outcome, or more than one.
     """
     logged, values = _row(connection, decision_id, attempt, outcome)
     leaf = logged.make(values)
@@ -126,14 +132,28 @@ def _row(
         rows = connection.execute(sql, [decision_id, *parameters]).fetchall()
         found += [(one, dict(zip(one.values, row, strict=True))) for row in rows]
     if not found:
-        raise ProofError(f"decision `{decision_id}` has no {what or 'row'}")
+        [there] = connection.execute(_THERE, {"id": decision_id}).fetchall()
+        raise InputError(
+            f"decision `{decision_id}` has no {what or 'row'}",
+            help="; ".join(
+                f"its {name}: {', '.join(map(str, ones)) or 'none'}"
+                for name, ones in zip(("attempts", "outcomes"), there, strict=True)
+            ),
+        )
     if len(found) > 1:
         ids = ", ".join(f"`{values.get('outcome_id')}`" for _, values in found)
-        raise ProofError(
+        raise InputError(
             f"decision `{decision_id}` has several of {what}: {ids}", help="give the beginning of one's id"
         )
     return found[0]
 
+
+_THERE: Final = """
+SELECT
+    (SELECT coalesce(list(number ORDER BY number), []) FROM attempt_rows WHERE decision_id = $id::UUID),
+    (SELECT coalesce(list(DISTINCT metric ORDER BY metric), []) FROM outcomes WHERE decision_id = $id::UUID)
+"""
+"""The numbers of a decision's attempts, and the metrics of its outcomes."""
 
 _LEAST_OF_ID: Final = 4
 
@@ -144,8 +164,21 @@ _THIS_OUTCOME: Final = """(
 """By its metric an outcome that nothing has corrected, by its id any."""
 
 
-def check_receipt(content: bytes, keys: Sequence[PublicKey]) -> Receipt:
-    """What a receipt proves. Raises ProofError where it proves nothing: also where none of ``keys`` has signed it."""
+class _Read(NamedTuple):
+    """A receipt as it is written, of which nothing is checked, and its proof."""
+
+    receipt: Receipt
+    signed: SignedCheckpoint
+    leaf: Leaf
+    hashes: list[bytes]
+
+
+def read_receipt(content: bytes) -> Receipt:
+    """What a receipt says, of which nothing is checked. Raises ProofError for what is no receipt."""
+    return _read(content).receipt
+
+
+def _read(content: bytes) -> _Read:
     try:
         head, _, note = content.decode().partition("\n\n")
         header, extra, index, *hashes = head.split("\n")
@@ -155,36 +188,48 @@ def check_receipt(content: bytes, keys: Sequence[PublicKey]) -> Receipt:
         values, logged = read["values"], _PROVEN[read.get("kind", int(Kind.DECISION))]
         leaf = logged.make(values)
         what = _named(leaf)
-        at, encoded = int(index.removeprefix("index ")), leaf.encoded()
+        at = int(index.removeprefix("index "))
         record = read["record"] if leaf.kind is Kind.DECISION else None
         decision_id = str(uuid.UUID(values["decision_id"]))
-        recorded = values["record"] if leaf.kind is Kind.DECISION else None
+        if leaf.kind is Kind.DECISION and not isinstance(record, dict):
+            raise TypeError(record)
     except (binascii.Error, ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error):
         raise ProofError("this is no receipt of a decision, an attempt or an outcome") from None
     if len(hashes) > _MOST_HASHES:
         raise ProofError(f"a proof has at most {_MOST_HASHES} hashes")
     signed = parse_checkpoint(note.encode())
+    receipt = Receipt(what, decision_id, at, signed.checkpoint, record, values)
+    return _Read(receipt, signed, leaf, [parse_hash(one) for one in hashes])
+
+
+def check_receipt(content: bytes, keys: Sequence[PublicKey], *, key_folder: Path | None = None) -> Receipt:
+    """What a receipt proves. The key of its log is looked up in ``key_folder`` too, if it is not among ``keys``.
+
+    Raises ProofError where it proves nothing: also where none of the keys has signed it.
+    """
+    receipt, signed, leaf, hashes = _read(content)
+    checkpoint, record = receipt.checkpoint, receipt.record
+    keys = with_own_key(keys, key_folder, checkpoint.origin)
     if not signed.is_signed_by_log(keys):
         raise ProofError(
-            f"none of the keys has signed the checkpoint of `{signed.checkpoint.origin}`",
+            f"{'none of the keys has' if keys else 'no key was given to check who has'} signed the checkpoint of "
+            f"`{checkpoint.origin}`",
             help="give the key of the log by `--key`: `routewright ledger checkpoint --key` prints it where it signs",
         )
-    if leaf.kind is Kind.DECISION and not _is_record_of(record, decision_id, recorded):
+    if record is not None and not _is_record_of(record, receipt.decision_id, receipt.values.get("record")):
         raise ProofError("the record in the receipt is not the one that was recorded")
-    proof = [parse_hash(one) for one in hashes]
-    if not verify_inclusion(at, signed.checkpoint.size, leaf_hash(encoded), proof, signed.checkpoint.root):
-        raise ProofError(f"{what} of the receipt was not in the log when the checkpoint was signed")
-    return Receipt(what, decision_id, at, signed.checkpoint, record, values, tuple(signed.signed_by(keys)))
+    hashed = leaf_hash(leaf.encoded())
+    if not verify_inclusion(receipt.leaf, checkpoint.size, hashed, hashes, checkpoint.root):
+        raise ProofError(f"{receipt.what} of the receipt was not in the log when the checkpoint was signed")
+    return receipt._replace(signed=tuple(signed.signed_by(keys)))
 
 
 _PROVEN: Final[Mapping[int, Logged]] = {int(one.kind): one for one in (DECISIONS, ATTEMPTS, OUTCOMES)}
 """What receipts are of, by the kind of their leaves."""
 
 
-def _is_record_of(record: Any, decision_id: str, recorded: object) -> bool:
+def _is_record_of(record: Mapping[str, Any], decision_id: str, recorded: object) -> bool:
     try:
         return record.get("id") == decision_id and recorded in (digest_of_values(record), digest_of(record))
-    except AttributeError:
-        return False
     except RecordError as error:
         raise ProofError(str(error)) from error

@@ -12,9 +12,9 @@ from .comparing import compare
 from .comparing_records import count_unproven
 from .errors import ProofError
 from .proof.checkpoint import SignedCheckpoint
-from .proof.keys import find_key
+from .proof.keys import with_own_key
 from .proof.leaf import Kind
-from .proof.note import PublicKey, SignatureType
+from .proof.note import PublicKey
 from .pruned import Pruning, prunings
 from .reading_log import Log
 from .scope import Fault, Scope
@@ -31,14 +31,26 @@ NEWEST: Final = "newest"
 _BESIDE: Final = "the checkpoint beside the ledger"
 
 
+class Agreed(NamedTuple):
+    """A checkpoint of ``size`` leaves that the log begins with, and the names of the keys that have signed it.
+
+    ``signed_by`` is empty where the log's own key is not known, so that nobody can tell who has.
+    """
+
+    name: str
+    size: int
+    signed_by: tuple[str, ...]
+
+
 class Verification(NamedTuple):
     """What verifying a ledger has found.
 
     ``size`` and ``root`` are of its log, ``leaves`` how many it has of each kind. ``covered`` is the size of the
     largest checkpoint that the log begins with and whose signature was checked. ``faults`` are the first of
     ``fault_count``, in the order of the log. Of so many decisions something was ``erased``, which is no fault; nor is
-    what was ``pruned``.
-    ``notices`` say what could not be known. The rows of the first ``since`` leaves were not read.
+    what was ``pruned``. ``notices`` say what could not be known. The rows of the first ``since`` leaves were not read.
+    Of ``unproven`` decisions the rest of the record cannot be compared. ``agreed`` are the checkpoints that the log
+    begins with. ``imports`` with ``imported_calls`` have no leaves, and nothing of them is compared.
     """
 
     origin: str | None
@@ -52,6 +64,10 @@ class Verification(NamedTuple):
     erased: int
     pruned: tuple[Pruning, ...] = ()
     since: int = 0
+    unproven: int = 0
+    agreed: tuple[Agreed, ...] = ()
+    imports: int = 0
+    imported_calls: int = 0
 
 
 def verify_ledger(
@@ -69,9 +85,8 @@ def verify_ledger(
     ``of`` is a condition of ours in SQL on the leaves whose rows are compared, as ``Scope`` takes it.
     """
     origin, faults = origin_of(connection), _Faults()
-    if key_folder is not None and origin is not None:
-        own = find_key(key_folder, origin, SignatureType.LOG)
-        keys = [*keys, *([] if own is None else [own.public])]
+    if origin is not None:
+        keys = with_own_key(keys, key_folder, origin)
     pruned = prunings(connection)
     checkpoints = {**given, **faults.beside(ledger), **faults.kept(pruned)}
     first = 0 if since is None else _size_at(since, checkpoints, origin, keys)
@@ -85,7 +100,7 @@ def verify_ledger(
     notices = [*_who_signed(origin, against), *(text for one in against for text in one.notices)]
     notices += _not_known(bool(given), log.size, covered, against)
     notices += _pruned_by_nobody_known(pruned, covered)
-    notices += _unproven(count_unproven(connection, scope))
+    notices += _unproven(unproven := count_unproven(connection, scope))
     [(erased,)] = connection.execute("SELECT count(DISTINCT decision_id) FROM erasures").fetchall()
     return Verification(
         origin,
@@ -99,7 +114,17 @@ def verify_ledger(
         erased,
         tuple(pruned),
         first,
+        unproven,
+        tuple(one.agreed for one in against if one.agreed is not None),
+        *_count_imported(connection),
     )
+
+
+def _count_imported(connection: DuckDBPyConnection) -> tuple[int, int]:
+    [(imports, calls)] = connection.execute(
+        "SELECT (SELECT count(*) FROM imports), (SELECT count(*) FROM imported_attempts)"
+    ).fetchall()
+    return imports, calls
 
 
 def _count_leaves(connection: DuckDBPyConnection) -> dict[str, int]:
@@ -180,13 +205,22 @@ class _Faults:
 
 
 class _Against(NamedTuple):
-    """What a checkpoint says against the log: it covers so many leaves, if it is right and its log has signed it."""
+    """What a checkpoint says against the log, or that it agrees."""
 
     name: str
-    covered: int = 0
     faults: tuple[Fault, ...] = ()
     notices: tuple[str, ...] = ()
-    is_unknown: bool = False
+    agreed: Agreed | None = None
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it agrees, and nobody can tell who has signed it."""
+        return self.agreed is not None and not self.agreed.signed_by
+
+    @property
+    def covered(self) -> int:
+        """It covers so many leaves, if it is right and its log has signed it."""
+        return 0 if self.agreed is None or self.is_unknown else self.agreed.size
 
 
 def _against(
@@ -194,7 +228,7 @@ def _against(
 ) -> _Against:
     checkpoint = signed.checkpoint
     try:
-        is_known = signed.is_signed_by_log(keys)
+        by = tuple(one.key.name for one in signed.signed_by(keys)) if signed.is_signed_by_log(keys) else ()
     except ProofError as error:
         return _Against(name, faults=(Fault(None, f"{name} is not genuine: {error}"),))
     wrong: str | None = None
@@ -212,7 +246,7 @@ def _against(
         wrong = f"the first {checkpoint.size:,} leaves of the log are not those that {name} was signed for"
     if wrong is not None:
         return _Against(name, faults=(Fault(None, wrong),))
-    return _Against(name, checkpoint.size if is_known else 0, is_unknown=not is_known)
+    return _Against(name, agreed=Agreed(name, checkpoint.size, by))
 
 
 def _who_signed(origin: str | None, against: Sequence[_Against]) -> Iterator[str]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from routewright.private_files import create_private, make_private_folder, whole_file
 
 from ..errors import ProofError
-from .note import PrivateKey, SignatureType, check_name, parse_private_key
+from .note import PrivateKey, PublicKey, SignatureType, check_name, parse_private_key
 from .signing import new_seed
 
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -60,6 +61,16 @@ def find_key(folder: Path, name: str, type: SignatureType) -> PrivateKey | None:
     if (key.name, key.type) != (name, type):
         raise ProofError(f"the key in `{path}` is of `{key.name}`, and not of `{name}`")
     return key
+
+
+def with_own_key(keys: Sequence[PublicKey], folder: Path | None, origin: str) -> list[PublicKey]:
+    """``keys``, and the key of the log ``origin`` from the folder of keys, if it is there and none of them is its.
+
+    Raises ProofError as ``find_key`` does.
+    """
+    is_given = any((one.name, one.type) == (origin, SignatureType.LOG) for one in keys)
+    own = None if folder is None or is_given else find_key(folder, origin, SignatureType.LOG)
+    return [*keys, *([] if own is None else [own.public])]
 
 
 def key_of(folder: Path, name: str, type: SignatureType) -> PrivateKey:

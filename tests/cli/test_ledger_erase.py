@@ -59,6 +59,11 @@ def test_a_name_that_the_ledger_does_not_know_is_not_erased(tmp_path: Path) -> N
         ended = command("ledger", "erase", *flags, "--yes")
         assert (ended.code, ended.out) == (2, "")
         assert said in ended.err
+    assert command("ledger", "erase", "--feature", "context_length", "--yes").code == 0
+    assert command("ledger", "verify").out.endswith(
+        "every row is as it was recorded, but for what was erased of 1 decision; "
+        "of 1 decision the rest of the record could not be compared\n"
+    )
     assert command("ledger", "erase", "--user", "ada", "--yes").out.startswith("erased 1 decision ")
 
 

@@ -20,6 +20,7 @@ from support.ledger_rows import attempt, decision, decision_id
 from support.new_ledgers import new_ledger
 
 from routewright.ledger import (
+    InputError,
     Ledger,
     LedgerError,
     Outcome,
@@ -325,10 +326,11 @@ def test_attempts_and_outcomes_have_receipts_too(kept: Kept) -> None:
         ("", "has no outcome ``"),
         ("x", "has no"),
     ):
-        with pytest.raises(ProofError, match=why):
+        with pytest.raises(InputError, match=why):
             ledger.prove(id, outcome=named)
-    with pytest.raises(ProofError, match="has no attempt 3"):
+    with pytest.raises(InputError, match="has no attempt 3") as caught:
         ledger.prove(id, attempt=3)
+    assert caught.value.help == "its attempts: 1, 2; its outcomes: said, score"
     receipt = ledger.prove(id, attempt=2)
     for old, new in (
         ('"kind":2', '"kind":3'),

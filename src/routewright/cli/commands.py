@@ -569,7 +569,12 @@ def verify(
     ] = None,
     keys: Annotated[
         list[str] | None,
-        Option("--key", "-k", metavar="KEY", help="A public key that checks signatures. Repeatable."),
+        Option(
+            "--key",
+            "-k",
+            metavar="KEY",
+            help="A public key that checks signatures, or a file that holds one. Repeatable.",
+        ),
     ] = None,
     receipt: Annotated[
         Path | None, FileOption("--receipt", help="Check this receipt instead; no ledger is needed.")
@@ -592,12 +597,16 @@ def verify(
       routewright ledger verify --since monday.checkpoint
       routewright ledger verify --receipt decision.tlog-proof --key example.com/ledger+1c2d3e4f+AaBb...
     """
-    from .verify import verify_and_print, verify_receipt
+    from .receipt import verify_receipt
+    from .verify import verify_and_print
 
     if receipt is None:
         verify_and_print(path, checkpoints or [], since, keys or [], format)
     elif since is not None or checkpoints:
-        raise typer.BadParameter("--receipt stands alone, but for --key")
+        raise typer.BadParameter(
+            "a receipt has its own checkpoint and is checked without the ledger: whether another one agrees with that, "
+            "only the ledger can tell, by `ledger verify --checkpoint FILE` without --receipt"
+        )
     else:
         verify_receipt(receipt, keys or [], format)
 
@@ -609,7 +618,13 @@ def witness(
         Argument(metavar="FILE", readable=False, help="What `ledger checkpoint --for-witness` has written."),
     ],
     keys: Annotated[
-        list[str], Option("--key", "-k", metavar="KEY", help="The public key of the log. Repeatable.")
+        list[str],
+        Option(
+            "--key",
+            "-k",
+            metavar="KEY",
+            help="The public key of the log, or a file that holds it. Repeatable.",
+        ),
     ],
     name: Annotated[
         str, Option(metavar="NAME", help="The witness's own name: example.com/witness.")
@@ -661,7 +676,7 @@ def prove(
       routewright ledger prove 019b76da -o decision.tlog-proof
       routewright ledger prove 019b76da --attempt 2 -o attempt.tlog-proof
     """
-    from .verify import write_receipt
+    from .receipt import write_receipt
 
     if attempt is not None and outcome is not None:
         raise typer.BadParameter("a receipt is of an attempt or of an outcome")

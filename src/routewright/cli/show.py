@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from routewright.backends.executing import Attempt
 from routewright.engine.explain import Explanation, explain, explanation_tree, explanation_values, record_tree
@@ -16,6 +16,9 @@ from routewright.loading import recorded_policy
 
 from .opened import ledger_at, print_notices
 from .writer import writer
+
+ATTEMPT_HEADER: Final = ("call", "role", "model", "backend", "status", "took", "tokens in", "out", "cost")
+OUTCOME_HEADER: Final = ("outcome", "value", "of", "source")
 
 
 def show_decision(id: str | None, path: Path | None, format: Literal["text", "json"]) -> None:
@@ -57,13 +60,13 @@ def _print(found: FoundDecision, told: Told) -> None:
         writer.text(f"{name.ljust(8)}  {value}")
     writer.text()
     if found.attempts:
-        header = ["call", "role", "model", "backend", "status", "took", "tokens in", "out", "cost"]
-        writer.table(header, [_row(found, attempt) for attempt in found.attempts])
+        rows = [attempt_row(one, is_answer=one.number == found.answered_attempt) for one in found.attempts]
+        writer.table(ATTEMPT_HEADER, rows)
     else:
         writer.text("nothing was called")
     writer.text()
     if found.outcomes:
-        writer.table(["outcome", "value", "of", "source"], list(map(_outcome_row, found.outcomes)))
+        writer.table(OUTCOME_HEADER, list(map(outcome_row, found.outcomes)))
         writer.text()
     if told.explanation is not None:
         writer.tree(explanation_tree(told.explanation))
@@ -90,10 +93,11 @@ def _facts(found: FoundDecision, record: Record | None) -> Sequence[tuple[str, s
     return [(name, value) for name, value in facts if value]
 
 
-def _row(found: FoundDecision, attempt: Attempt) -> list[str]:
+def attempt_row(attempt: Attempt, *, is_answer: bool = False) -> list[str]:
+    """The cells of an attempt, under ``ATTEMPT_HEADER``."""
     came = attempt.error_class or attempt.reason
     status = f"{attempt.status}{f': {came}' if came else ''}{', simulated' if attempt.simulated else ''}"
-    if attempt.number == found.answered_attempt:
+    if is_answer:
         status += ", the answer"
     return [
         str(attempt.number),
@@ -110,7 +114,8 @@ def _row(found: FoundDecision, attempt: Attempt) -> list[str]:
     ]
 
 
-def _outcome_row(outcome: FoundOutcome) -> list[str]:
+def outcome_row(outcome: FoundOutcome) -> list[str]:
+    """The cells of an outcome, under ``OUTCOME_HEADER``."""
     of = "" if outcome.attempt is None else f"call {outcome.attempt}"
     value = outcome.label if outcome.value is None else f"{outcome.value:g}"
     return [outcome.metric, value or "", of or outcome.model_id or "", outcome.source]

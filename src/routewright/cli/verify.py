@@ -1,11 +1,11 @@
-"""Signs checkpoints of a ledger, verifies it, and writes and checks receipts."""
+"""Signs checkpoints of a ledger, and verifies it."""
 
 from __future__ import annotations
 
 import base64
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -14,26 +14,20 @@ import typer
 from routewright.engine.report import escape_line, iso_time
 from routewright.ledger import (
     NEWEST,
-    NotWrittenError,
-    ProofError,
     SignatureType,
     Verification,
-    check_receipt,
     cosign,
     key_of,
-    parse_public_key,
     read_checkpoint,
     witness_request,
 )
 from routewright.loading import user_key_folder
-from routewright.private_files import whole_file
 
 from .exit_codes import ExitCode
 from .opened import ledger_at, print_notices
 from .progress import stage_progress
+from .proof_files import read_content, read_keys, write_file
 from .writer import counted, writer
-
-_MOST_BYTES: Final = 16 * 1024**2
 
 
 def sign(
@@ -65,10 +59,10 @@ def cosign_and_print(
     """Cosign what a request holds, and print it."""
     key_folder = user_key_folder()
     cosigned = cosign(
-        _content(request),
+        read_content(request),
         key_folder.with_name("witness"),
         name=name,
-        keys=[parse_public_key(key) for key in keys],
+        keys=read_keys(keys),
         key_folder=key_folder,
         at_s=int(time.time()),
     )
@@ -87,19 +81,19 @@ def verify_and_print(
     if since is not None and not since.exists() and (str(since) == NEWEST or str(since).isdecimal()):
         since, named = None, str(since)
     files = [*checkpoints, *([] if since is None else [since])]
-    given = {f"`{file}`": read_checkpoint(file) for file in files}
+    given, public = {f"`{file}`": read_checkpoint(file) for file in files}, read_keys(keys)
     with ledger_at(path, create=False) as opened, stage_progress() as tell:
         tell("comparing rows with the log")
         found = opened.verify(
             given,
-            keys=[parse_public_key(key) for key in keys],
+            keys=public,
             key_folder=user_key_folder(),
             since=named,
         )
     if format == "json":
         writer.json_value(_as_json(found, opened.notices()))
     else:
-        _print(found)
+        _print(found, given)
     for notice in found.notices:
         writer.note(notice)
     print_notices(opened)
@@ -107,48 +101,26 @@ def verify_and_print(
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
 
-def write_receipt(
-    path: Path | None, id: str, attempt: int | None, outcome: str | None, output: Path, *, force: bool
-) -> None:
-    """Write the receipt of a decision, or of an attempt or an outcome of it."""
-    with ledger_at(path, create=False) as opened:
-        receipt = opened.prove(id, attempt=attempt, outcome=outcome)
-    _write(output, receipt, force=force)
-    print_notices(opened)
-
-
-def verify_receipt(file: Path, keys: Sequence[str], format: Literal["text", "json"]) -> None:
-    """Check a receipt, and print what it proves."""
-    content = _content(file)
-    try:
-        proved = check_receipt(content, [parse_public_key(key) for key in keys])
-    except ProofError as error:
-        writer.note(f"error: {escape_line(str(error))}")
-        if error.help:
-            writer.note(f"  = help: {escape_line(error.help)}")
-        raise typer.Exit(ExitCode.CHECK_FAILED) from None
-    checkpoint = proved.checkpoint
-    if format == "json":
-        told = {"what": proved.what, "decision_id": proved.decision_id, "leaf": proved.leaf}
-        told |= {"origin": checkpoint.origin, "size": checkpoint.size, "values": dict(proved.values)}
-        writer.json_value({**told, "record": proved.record})
-        return
-    writer.text(
-        f"{escape_line(proved.what)} was leaf {proved.leaf:,} of `{escape_line(checkpoint.origin)}` when the "
-        f"checkpoint of {checkpoint.size:,} leaves was signed"
-    )
-
-
-def _print(found: Verification) -> None:
+def _print(found: Verification, given: Container[str]) -> None:
+    """``given`` are the names of checkpoints that were kept elsewhere."""
+    if found.fault_count:
+        cut = f", the first {len(found.faults):,} of them" if found.fault_count > len(found.faults) else ""
+        writer.text(f"{counted(found.fault_count, 'fault')}{cut}:")
     for fault in found.faults:
         writer.text(escape_line(fault.what if fault.leaf is None else f"leaf {fault.leaf:,}: {fault.what}"))
-    if found.fault_count > len(found.faults):
-        writer.text(f"and {found.fault_count - len(found.faults):,} more")
     if found.fault_count:
         writer.text()
-    kinds = ", ".join(f"{count:,} {name}" for name, count in found.leaves.items()) or "nothing yet"
-    writer.text(f"log: {_leaves(found.size)} ({kinds})")
+    kinds = ", ".join(counted(count, name, _MANY.get(name)) for name, count in found.leaves.items())
+    writer.text(f"log: {_leaves(found.size)} ({kinds or 'nothing yet'})")
     writer.text(f"root: {base64.b64encode(found.root).decode()}")
+    for agreed in found.agreed:
+        if agreed.name in given:
+            who = (
+                f"signed by {', '.join(agreed.signed_by)}"
+                if agreed.signed_by
+                else "who signed it is not known"
+            )
+            writer.text(escape_line(f"agrees with {agreed.name}: {_leaves(agreed.size)}, {who}"))
     for one in found.pruned:
         writer.text(
             f"{one.name}, on {_day(one.at_us)}: {counted(one.decisions, 'decision')} with "
@@ -159,10 +131,20 @@ def _print(found: Verification) -> None:
         gone = [f"what was erased of {counted(found.erased, 'decision')}"] if found.erased else []
         gone += ["what was pruned"] if found.pruned else []
         but = f", but for {' and '.join(gone)}" if gone else ""
+        if found.unproven:
+            but += f"; of {counted(found.unproven, 'decision')} the rest of the record could not be compared"
         of = f" of the newest {_leaves(found.size - found.since)}" if found.since else ""
-        writer.text(f"every row{of} is as it was recorded{but}")
+        writer.text(
+            f"every row{of} is as it was recorded{but}" if found.size else "there is no row to compare"
+        )
+    if found.imports:
+        imports, calls = counted(found.imports, "import"), counted(found.imported_calls, "call")
+        writer.text(f"not covered: {imports} with {calls}, as what another router has logged has no leaves")
     if found.since:
         writer.text(f"rows of the {_leaves(found.since)} before were not read")
+
+
+_MANY: Final = {"policy": "policies"}
 
 
 def _day(at_us: int) -> str:
@@ -186,34 +168,20 @@ def _as_json(found: Verification, notices: Sequence[str]) -> dict[str, Any]:
         ],
         "since": found.since,
         "erased": found.erased,
+        "unproven": found.unproven,
+        "agreed": [one._asdict() for one in found.agreed],
+        "imports": found.imports,
+        "imported_calls": found.imported_calls,
         "fault_count": found.fault_count,
         "faults": [one._asdict() for one in found.faults],
         "unknown": [*found.notices, *notices],
     }
 
 
-def _content(file: Path) -> bytes:
-    try:
-        with file.open("rb") as opened:
-            return opened.read(_MOST_BYTES)
-    except OSError as error:
-        raise ProofError(f"`{file}` cannot be read: {(error.strerror or str(error)).lower()}") from None
-
-
 def _print_and_write(text: str, file: Path | None, *, force: bool) -> None:
     if file is not None:
-        _write(file, text, force=force)
+        write_file(file, text, force=force)
     if writer.on_terminal:
         writer.lines(text.removesuffix("\n"))
     else:
         writer.bytes(io.BytesIO(text.encode()))  # signed to the letter, whatever the encoding of the stream
-
-
-def _write(file: Path, text: str, *, force: bool) -> None:
-    try:
-        with whole_file(file, replace=force) as draft:
-            draft.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise NotWrittenError(
-            f"`{file}` cannot be written: {(error.strerror or str(error)).lower()}"
-        ) from error
