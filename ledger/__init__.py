@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .connection import remove_spilled
     from .erasing import Erased, ToErase
     from .exporting import BINARY_FORMS, FileForm, form_of
-    from .finding import FoundDecision, FoundOutcome
+    from .finding import FoundDecision, FoundErasure, FoundOutcome
     from .importing.importer import Imported, check_import
     from .importing.mapping import read_mapping
     from .importing.run import ImportReport
@@ -87,6 +87,7 @@ __all__ = [
     "Finding",
     "Followed",
     "FoundDecision",
+    "FoundErasure",
     "FoundOutcome",
     "FullError",
     "ImportReport",
@@ -183,7 +184,7 @@ _HOMES = {
     **dict.fromkeys(
         ("QUESTION_SUFFIX", "check_statement", "read_question", "shipped_questions"), "question_files"
     ),
-    **dict.fromkeys(("FoundDecision", "FoundOutcome"), "finding"),
+    **dict.fromkeys(("FoundDecision", "FoundErasure", "FoundOutcome"), "finding"),
     **dict.fromkeys(("Followed", "InFlight", "TailFilter"), "tailing"),
     **dict.fromkeys(("Outcome", "RecordedOutcomes"), "outcomes"),
     **dict.fromkeys(("outcome_value", "read_outcomes"), "outcome_files"),

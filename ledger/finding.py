@@ -35,9 +35,17 @@ class FoundOutcome(NamedTuple):
     model_id: str | None
 
 
+class FoundErasure(NamedTuple):
+    """That values of a decision were erased: in which places of its record, when (microseconds, UTC), and why."""
+
+    places: list[str]
+    at_us: int
+    reason: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class FoundDecision:
-    """What the ledger has of a decision: its record, what is known beside it, its attempts and outcomes.
+    """What the ledger has of a decision: its record, what is known beside it, its attempts, outcomes and erasures.
 
     ``text`` is the record as canonical JSON. ``policy_text`` and ``catalog_text`` are those of the record's digests;
     None where the ledger does not have them.
@@ -57,6 +65,7 @@ class FoundDecision:
     catalog_text: str | None
     attempts: tuple[Attempt, ...]
     outcomes: tuple[FoundOutcome, ...]
+    erasures: tuple[FoundErasure, ...]
 
     @property
     def record(self) -> Record:
@@ -82,11 +91,12 @@ def find_decision(connection: DuckDBPyConnection, beginning: str | None) -> Foun
         text=text,
         attempts=made,
         outcomes=tuple(FoundOutcome(*one) for one in connection.execute(_OUTCOMES, [decision_id]).fetchall()),
+        erasures=tuple(FoundErasure(*one) for one in connection.execute(_ERASURES, [decision_id]).fetchall()),
         **dict(zip(_OWN, row, strict=True)),
     )
 
 
-_MADE: Final = ("decision_id", "text", "attempts", "outcomes")
+_MADE: Final = ("decision_id", "text", "attempts", "outcomes", "erasures")
 _OWN: Final = [field.name for field in fields(FoundDecision) if field.name not in _MADE]
 
 _DECISION: Final = """
@@ -103,6 +113,10 @@ WHERE decision_id = ?::UUID
 ORDER BY metric, source, attempt
 """
 
+_ERASURES: Final = """
+SELECT places, at_us, reason FROM erasures WHERE (decision_id = ?::UUID) AND (places IS NOT NULL) ORDER BY number
+"""
+
 _BETWEEN: Final = (
     "SELECT DISTINCT decision_id::VARCHAR AS id FROM {table} WHERE decision_id BETWEEN ?::UUID AND ?::UUID "
     f"ORDER BY id LIMIT {_NAMED + 1}"
@@ -110,8 +124,13 @@ _BETWEEN: Final = (
 
 
 _PRUNED: Final = f"""
-SELECT decision_id::VARCHAR, make_timestamp(at_us)::DATE::VARCHAR, make_timestamp(before_us)::DATE::VARCHAR
+SELECT decision_id::VARCHAR, make_timestamp(at_us)::DATE::VARCHAR, reason, make_timestamp(before_us)::DATE::VARCHAR
 FROM ({PRUNED_DECISIONS}) WHERE decision_id BETWEEN ?::UUID AND ?::UUID ORDER BY leaf LIMIT 1
+"""
+
+_ERASED: Final = """
+SELECT decision_id::VARCHAR, make_timestamp(at_us)::DATE::VARCHAR, reason FROM erasures
+WHERE (decision_id BETWEEN ?::UUID AND ?::UUID) AND (places IS NULL) ORDER BY number LIMIT 1
 """
 
 
@@ -148,14 +167,15 @@ def matching_id(connection: DuckDBPyConnection, beginning: str) -> str:
         pruned = connection.execute(_PRUNED, bounds).fetchone()
         if pruned is not None:
             raise UnknownDecisionError(
-                f"decision `{pruned[0]}` was pruned on {pruned[1]}, with all that was decided before {pruned[2]} (UTC)",
+                f"decision `{pruned[0]}` was pruned {_when_and_why(*pruned[1:3])}, with all that was decided before "
+                f"{pruned[3]} (UTC)",
                 help="its leaf is still in the log; a receipt that was written before still proves its record",
             )
-        erased = connection.execute(_BETWEEN.format(table="erasures"), bounds).fetchall()
-        if erased:
+        erased = connection.execute(_ERASED, bounds).fetchone()
+        if erased is not None:
             raise UnknownDecisionError(
-                f"decision `{erased[0][0]}` was erased",
-                help="the table `erasures` says when and why",
+                f"decision `{erased[0]}` was erased {_when_and_why(*erased[1:])}, with its calls and outcomes",
+                help="its leaf is still in the log",
             )
         imported = connection.execute(_BETWEEN.format(table="imported_decisions"), bounds).fetchall()
         if imported:
@@ -170,3 +190,7 @@ def matching_id(connection: DuckDBPyConnection, beginning: str) -> str:
         f"several decisions have an id that begins with `{beginning}`: {named}{more}",
         help="give more of the id",
     )
+
+
+def _when_and_why(day: str, reason: str | None) -> str:
+    return f"on {day}" + (f" (`{reason}`)" if reason else "")

@@ -15,11 +15,11 @@ DROPPED: Final = tuple(int(kind) for kind in (Kind.DECISION, Kind.ATTEMPT, Kind.
 """The kinds of leaves whose rows are pruned: all of these in a range, and no other."""
 
 PRUNED_LEAVES: Final = f"""
-SELECT l.leaf, l.kind, l.id, l.number, p.pruning_id, p.before_us, p.at_us
+SELECT l.leaf, l.kind, l.id, l.number, p.pruning_id, p.before_us, p.at_us, p.reason
 FROM log_leaves AS l
 ASOF JOIN (
-    SELECT pruning_id, before_us, at_us, ends[1] AS first, ends[2] AS last
-    FROM (SELECT pruning_id, before_us, at_us, unnest(leaves) AS ends FROM prunings)
+    SELECT pruning_id, before_us, at_us, reason, ends[1] AS first, ends[2] AS last
+    FROM (SELECT pruning_id, before_us, at_us, reason, unnest(leaves) AS ends FROM prunings)
 ) AS p ON l.leaf >= p.first
 WHERE (l.leaf <= p.last) AND (l.kind IN {DROPPED})
 """
@@ -27,9 +27,9 @@ WHERE (l.leaf <= p.last) AND (l.kind IN {DROPPED})
 
 
 PRUNED_DECISIONS: Final = f"""
-SELECT id AS decision_id, at_us, before_us, leaf FROM ({PRUNED_LEAVES}) WHERE kind = {int(Kind.DECISION)}
+SELECT id AS decision_id, at_us, before_us, reason, leaf FROM ({PRUNED_LEAVES}) WHERE kind = {int(Kind.DECISION)}
 """
-"""The ids of decisions that were pruned, when that was, and before which month they were made."""
+"""The ids of decisions that were pruned, when that was and why, and before which month they were made."""
 
 
 class Pruning(NamedTuple):

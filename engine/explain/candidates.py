@@ -8,7 +8,7 @@ the search says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final, cast
 
@@ -70,8 +70,11 @@ class _Uses:
             self.uncovered.setdefault(name, more)
 
 
-def options_of(decision: Decision) -> Options:
-    """The values to try instead of those that were decided with, in the order of the policy's features."""
+def options_of(decision: Decision, lost: Set[str] = frozenset()) -> Options:
+    """The values to try instead of those that were decided with, in the order of the policy's features.
+
+    There are none for the features ``lost``, whose values were erased: another value may be the one that it was.
+    """
     policy = decision.policy
     uses = _Uses()
     for condition in _conditions(decision, uses):
@@ -80,22 +83,23 @@ def options_of(decision: Decision) -> Options:
     _look_at_gates(decision, uses)
     values = {}
     for slot, feature in enumerate(policy.features):
-        if feature.name in uses.compared:
+        if feature.name in uses.compared.keys() - lost:
             others = _others(feature, decision.values[slot], uses.compared[feature.name])
             if decision.sources[slot] == "given" and feature.default is None:
                 others.append(None)
             values[feature.name] = others
+    read = lost & uses.compared.keys()
     # In the policy's order: the order of names in a condition's set of them is not the same in every process.
     uncovered = {
-        feature.name: uses.uncovered[feature.name]
+        feature.name: "its value was erased" if feature.name in read else uses.uncovered[feature.name]
         for feature in policy.features
-        if feature.name in uses.uncovered and not _is_finite(feature)
+        if feature.name in read or (feature.name in uses.uncovered and not _is_finite(feature))
     }
-    return Options(values, uncovered, _work_of_one(decision, values))
+    return Options(values, uncovered, _work_of_one(decision, values, read))
 
 
-def _work_of_one(decision: Decision, values: Mapping[str, Sequence[object]]) -> int:
-    """The most steps that one decision takes with its own values or any of ``values``."""
+def _work_of_one(decision: Decision, values: Mapping[str, Sequence[object]], lost: Set[str]) -> int:
+    """The most steps that one decision takes with its own or any of ``values``, and seeing what reads ``lost``."""
     policy = decision.policy
     works = works_of(
         policy,
@@ -104,7 +108,9 @@ def _work_of_one(decision: Decision, values: Mapping[str, Sequence[object]]) -> 
             for feature, value in zip(policy.features, decision.values, strict=True)
         },
     )
-    return sum(works.conditions) + most_gated(policy.rules) * (works.gates + _GATES) + _RECORD
+    named = zip(policy.conditions, works.conditions, strict=True)
+    folded = _SPECIALISING * sum(work for condition, work in named if not condition.names.isdisjoint(lost))
+    return folded + sum(works.conditions) + most_gated(policy.rules) * (works.gates + _GATES) + _RECORD
 
 
 def _conditions(decision: Decision, uses: _Uses) -> Iterator[CheckedExpr]:

@@ -8,7 +8,7 @@ were. A derived feature changes together with the request, so the facts that can
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 from typing import Any
@@ -17,6 +17,7 @@ from ..decision import CandidateVerdict, Decision, Selection, Task, decide
 from ..policy import MAX_SEARCH_WORK, CompiledPolicy
 from ..report import FeatureError, TaskError
 from .candidates import options_of
+from .erased import what_reads
 from .shapes import Change, Changed
 
 MAX_TRIALS = 20_000
@@ -40,9 +41,13 @@ NOT_SEARCHED = Search((), ("nothing was tried",))
 """Where nobody asks what would have led elsewhere."""
 
 
-def search_changes(decision: Decision) -> Search:
-    """Return the changes of one feature that lead to another target or outcome, else those of two."""
-    options = options_of(decision)
+def search_changes(decision: Decision, lost: Set[str] = frozenset()) -> Search:
+    """Return the changes of one feature that lead to another target or outcome, else those of two.
+
+    ``lost`` are features whose values were erased, and unknown in ``decision``. A change is not among those returned if
+    it leads to where one of them is read.
+    """
+    options = options_of(decision, lost)
     not_covered = [f"{name}: {why}" for name, why in options.uncovered.items()]
     found: dict[tuple[object, ...], Change] = {}
     trials, most = 0, min(MAX_TRIALS, MAX_SEARCH_WORK // options.work)
@@ -53,7 +58,7 @@ def search_changes(decision: Decision) -> Search:
                 if trials > most:
                     not_covered.append(f"the search stopped after {most} trials")
                     return Search(_sorted(found), tuple(not_covered))
-                change = _try(decision, dict(zip(names, values, strict=True)))
+                change = _try(decision, dict(zip(names, values, strict=True)), lost)
                 if change is not None:
                     place = (change.outcome, change.rule, change.target, change.drawn_from)
                     found.setdefault((*place, *(names if size == 1 else ())), change)
@@ -96,7 +101,7 @@ def _changed(decision: Decision, changed: Mapping[str, object]) -> Task:
     return Task(features, task.operation, request, task.pin, 0.0 if task.draw is None else task.draw)
 
 
-def _try(decision: Decision, changed: Mapping[str, object]) -> Change | None:
+def _try(decision: Decision, changed: Mapping[str, object], lost: Set[str]) -> Change | None:
     task = decision.task
     try:
         other = decide(
@@ -111,6 +116,8 @@ def _try(decision: Decision, changed: Mapping[str, object]) -> Change | None:
     models = drawn_from(other.choice, other.candidates, other.policy) if task.draw is None else ()
     target = None if models else other.target
     if (other.outcome, target) == (decision.outcome, decision.target):
+        return None
+    if lost and what_reads(other, lost):
         return None
     slots = decision.policy.slots
     before = {name: Changed(decision.values[slots[name]], value) for name, value in changed.items()}

@@ -63,6 +63,13 @@ def lost_features(policy: CompiledPolicy, task: Task, erased: Set[str]) -> froze
     )
 
 
+def what_reads(decision: Decision, lost: Set[str]) -> Mapping[str, str]:
+    """As ``open_names``, with those too that gates go by."""
+    policy = decision.policy
+    stated = {policy.features[slot].name for slot, _ in policy.stated}
+    return {**dict.fromkeys(stated & lost, "a gate"), **open_names(decision, lost)}
+
+
 def what_needs(decision: Decision, lost: Set[str], erased: Set[str]) -> tuple[str, str] | None:
     """A value that was erased and could have changed the decision, and what reads it, in words; None if none could.
 
@@ -70,14 +77,9 @@ def what_needs(decision: Decision, lost: Set[str], erased: Set[str]) -> tuple[st
     """
     if not erased:
         return None
-    policy = decision.policy
-    readers = {
-        **{policy.features[slot].name: "a gate" for slot, _ in policy.stated},
-        **open_names(decision, lost),
-    }
-    for name in sorted(lost & readers.keys()):
-        return f"feature `{name}`", readers[name]
-    if policy.is_sticky and METADATA + SESSION in erased:
+    for name, reader in sorted(what_reads(decision, lost).items()):
+        return f"feature `{name}`", reader
+    if decision.policy.is_sticky and METADATA + SESSION in erased:
         return "the session", "what keeps conversations on their models"
     return None
 

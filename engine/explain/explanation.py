@@ -33,7 +33,7 @@ from ..record import (
     record_of,
 )
 from ..report import render_tree
-from .counterfactual import NOT_SEARCHED, Search, drawn_from, search_changes
+from .counterfactual import NOT_SEARCHED, drawn_from, search_changes
 from .recomputing import check_same, made_again, recomputed
 from .report_tree import explanation_tree, outcome_text
 from .search_work import works_of
@@ -79,9 +79,7 @@ def explain(policy: CompiledPolicy, decided: Decision | Record, *, search: bool 
     else:
         decision, lost = recomputed(policy, decided)
     erased = decided.erased if isinstance(decided, DecisionRecord | DecisionRecord1) else None
-    found = search_changes(decision) if search else NOT_SEARCHED
-    if erased:
-        found = Search((), ("what was erased is not known",))
+    found = search_changes(decision, lost) if search else NOT_SEARCHED
     rule = None if decision.rule is None else policy.rules[decision.rule]
     context = _context(decision, rule)
     return Explanation(

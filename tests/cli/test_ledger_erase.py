@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from support.command_line import POLICY, CommandLine
@@ -29,11 +30,12 @@ def test_it_erases_only_when_told_so_and_verify_and_show_say_so(tmp_path: Path) 
     verified = command("ledger", "verify")
     assert verified.out.endswith("every row is as it was recorded, but for what was erased of 1 decision\n")
     shown = command("ledger", "show").out
+    assert re.search("\nerased    features.who on 20..-..-..: asked\n", shown)
     assert "\n├── erased: features.who\n" in shown and "as null" not in shown and "who =" not in shown
     assert (
         "not explained" not in shown
         and "├── rule otherwise: true" in shown
-        and "what was erased is not known" in shown
+        and "instead of 9: large (rule hard)" in shown
     )
     again = command(*named, "--yes")
     assert again.out == "erased who: 0 values of 0 decisions\n" and "copies" not in again.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from support.command_line import CommandLine
@@ -47,7 +48,10 @@ def test_it_prunes_only_when_told_so_and_verify_and_show_say_so(tmp_path: Path) 
     assert since.out.endswith("\nrows of the 9 leaves before were not read\n")
     assert "there is no checkpoint of 8 leaves" in command("ledger", "verify", "--since", "8", *of).err
     shown = command("ledger", "show", decision_id(1), *of)
-    assert (shown.code, f"decision `{decision_id(1)}` was pruned on 20" in shown.err) == (2, True)
+    assert shown.code == 2
+    assert re.match(
+        rf"error: decision `{decision_id(1)}` was pruned on 20..-..-.. \(`old`\), with", shown.err
+    )
     assert command("ledger", "show", decision_id(3), *of).code == 0
     again = command("ledger", "prune", "--keep", "1", *of)
     assert (again.code, again.out.splitlines()[0][:11]) == (0, "would prune")

@@ -238,7 +238,7 @@ def test_a_decision_is_erased_with_all_that_came_of_it(ledger: Ledger) -> None:
     assert files_with(ledger.path.parent, SECRET) == []
     found = ledger.verify()
     assert (found.faults, found.erased) == ((), 3)
-    with pytest.raises(UnknownDecisionError, match="was erased"):
+    with pytest.raises(UnknownDecisionError, match=r"was erased on 20..-..-.. \(`why`\), with its"):
         ledger.find(gone.id)
     assert ledger.query("SELECT number, reason FROM erasures ORDER BY ALL").rows == (
         (1, "why"),

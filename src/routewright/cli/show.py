@@ -11,7 +11,7 @@ from routewright.backends.executing import Attempt
 from routewright.engine.explain import Explanation, explain, explanation_tree, explanation_values, record_tree
 from routewright.engine.record import DecisionRecord, Record
 from routewright.engine.report import ProblemsError, RecordError, iso_time, money_text
-from routewright.ledger import FoundDecision, FoundOutcome
+from routewright.ledger import FoundDecision, FoundErasure, FoundOutcome
 from routewright.loading import recorded_policy
 
 from .opened import ledger_at, print_notices
@@ -89,8 +89,15 @@ def _facts(found: FoundDecision, record: Record | None) -> Sequence[tuple[str, s
         ("session", found.session_id or ""),
         ("trace", found.trace_id or ""),
         ("tags", ", ".join(f"{name}={value}" for name, value in found.tags.items())),
+        *(("erased", _erasure(one)) for one in found.erasures),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _erasure(one: FoundErasure) -> str:
+    return f"{', '.join(one.places)} on {iso_time(one.at_us)[:10]}" + (
+        f": {one.reason}" if one.reason else ""
+    )
 
 
 def attempt_row(attempt: Attempt, *, is_answer: bool = False) -> list[str]:
@@ -138,6 +145,7 @@ def _values(found: FoundDecision, told: Told) -> dict[str, Any]:
         "record_digest": found.record_digest,
         "attempts": [attempt._asdict() for attempt in found.attempts],
         "outcomes": [outcome._asdict() for outcome in found.outcomes],
+        "erasures": [erasure._asdict() for erasure in found.erasures],
         "explanation": explanation,
         "explanation_missing": told.missing,
     }

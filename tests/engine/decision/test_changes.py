@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import combinations, product
@@ -17,6 +18,9 @@ from routewright.engine.decision.task import RequestFacts, State, Task
 from routewright.engine.explain.counterfactual import MAX_TRIALS, search_changes
 from routewright.engine.explain.explanation import explain
 from routewright.engine.explain.report_tree import MAX_SHOWN, explanation_tree
+from routewright.engine.record.reading import read_record
+from routewright.engine.record.record import record_of
+from routewright.engine.record.sealing import take_out
 from routewright.engine.report.errors import TaskError
 from routewright.engine.report.tree import render_tree
 
@@ -262,3 +266,28 @@ def test_outline_lists_some_places_and_counts_the_rest() -> None:
     explanation = _explained(rules, Task(), wide={"type": "string", "enum": enum, "default": enum[0]})
     assert len(explanation.changes) == len(rules)
     assert f"and {len(rules) - MAX_SHOWN} more places" in render_tree(explanation_tree(explanation))
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+def test_after_an_erasure_only_changes_that_lead_to_where_the_value_is_read_are_left_out(
+    is_read: bool,
+) -> None:
+    rules = [
+        {"name": "code", "when": "kind == 'code'", "use": ["large"]},
+        {"name": "now", "when": "urgent", "use": ["small"]},
+        {"name": "ours", "when": "team == 'infra'" if is_read else "true", "use": ["large"]},
+    ]
+    values = {"routewright": 1, "name": "p", "catalog": "catalog.yaml", "features": _PLAIN, "rules": rules}
+    policy = compiled(values)
+    task = Task({"urgent": True, "team": "infra"})
+    record = json.loads(record_of(decide(policy, task, State(AT_US), decision_id="d")).canonical())
+    before = explain(policy, read_record(json.dumps(record)))
+    assert [change.rule for change in before.changes] == ["ours", "code"] and before.searched
+    take_out(record, "features.team")
+    record["erased"] = {"features.team": None}
+    after = explain(policy, read_record(json.dumps(record)))
+    if is_read:
+        assert [change.rule for change in after.changes] == ["code"]
+        assert after.not_covered == ("team: its value was erased",)
+    else:
+        assert after.searched and after.changes == before.changes
