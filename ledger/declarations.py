@@ -9,14 +9,17 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from routewright.engine.condition import Name, leaning, parse_condition, walk
 from routewright.engine.policy import Catalog, MoneyAmount, Policy, read_catalog, read_policy
-from routewright.engine.report import PolicyError
+from routewright.engine.report import ConditionError, PolicyError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 DeclaredFeatures = Sequence[Mapping[str, str]]
 """The features that the policies of one name declare, as type by name, the newest policy first."""
+
+_WHERE: Final = "model.location"
 
 _NOT_READ: Final = """
 SELECT kind, digest, text FROM policies
@@ -38,6 +41,7 @@ _TYPES: Final[Mapping[str, Any]] = {
         }
     ],
     "currencies": ["VARCHAR"],
+    "keep_local": ["VARCHAR"],
     "error": "VARCHAR",
 }
 
@@ -67,6 +71,8 @@ SELECT DISTINCT quota['for_each'] AS feature FROM (SELECT unnest(quotas) AS quot
 WHERE feature IS NOT NULL ORDER BY feature
 """
 
+_KEEP_LOCAL: Final = "SELECT DISTINCT unnest(keep_local) AS feature FROM declarations ORDER BY feature"
+
 
 def read_declarations(connection: DuckDBPyConnection) -> None:
     """Read the policies and catalogs that have not been read yet. Ends no transaction."""
@@ -88,6 +94,11 @@ def currencies(connection: DuckDBPyConnection) -> list[str]:
     return sorted(code for (code,) in connection.execute(_CURRENCIES).fetchall())
 
 
+def local_features(connection: DuckDBPyConnection) -> list[str]:
+    """The features that keep work on local models, by a constraint of any policy."""
+    return [name for (name,) in connection.execute(_KEEP_LOCAL).fetchall()]
+
+
 def quota_features(connection: DuckDBPyConnection) -> list[str]:
     """The features by whose values quotas are counted."""
     return [name for (name,) in connection.execute(_FOR_EACH).fetchall()]
@@ -100,6 +111,7 @@ def _declared(kind: str, digest: str, text: str) -> dict[str, Any]:
         "features": [],
         "quotas": [],
         "currencies": [],
+        "keep_local": [],
         "error": None,
     }
     try:
@@ -115,12 +127,28 @@ def _declared(kind: str, digest: str, text: str) -> dict[str, Any]:
         ],
         "quotas": list(_quotas(policy)),
         "currencies": _priced_in(policy.catalog) if isinstance(policy.catalog, Catalog) else [],
+        "keep_local": sorted(_keep_local(policy)),
     }
 
 
 def _priced_in(catalog: Catalog) -> list[str]:
     prices = (model.price for model in catalog.models.values())
     return sorted({price.currency for price in prices if price is not None})
+
+
+def _keep_local(policy: Policy) -> set[str]:
+    """The boolean features that, where they are true, bring a constraint on where a model is into force."""
+    found = set[str]()
+    for constraint in policy.constraints:
+        try:
+            when, require = (parse_condition(one) for one in (constraint.when, constraint.require))
+        except ConditionError:  # such a policy cannot be compiled, and so decides nothing
+            continue
+        if not constraint.disabled and any(
+            isinstance(node, Name) and node.name == _WHERE for node, _ in walk(require)
+        ):
+            found |= leaning(when) | leaning(require, holds=False)
+    return {name for name in found if name in policy.features and policy.features[name].type == "boolean"}
 
 
 def _quotas(policy: Policy) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .changed_features import changed_text
 from .connection import database
-from .declarations import DeclaredFeatures, currencies, declared_features, quota_features, read_declarations
+from .declarations import (
+    DeclaredFeatures,
+    currencies,
+    declared_features,
+    local_features,
+    quota_features,
+    read_declarations,
+)
 from .errors import ShadowedError
 from .typed_features import any_feature, named, quoted, typed_features
 
@@ -80,12 +87,14 @@ class Holding(NamedTuple):
     """What of a ledger the views follow from.
 
     ``currencies`` has codes by what the names of their columns end with, ``policies`` the features that the policies of
-    each name declare, ``counted_by`` those by whose values quotas are counted.
+    each name declare, ``counted_by`` those by whose values quotas are counted, ``local`` those that keep work on local
+    models.
     """
 
     currencies: Mapping[str, Sequence[str]] = {DEFAULT_CURRENCY.lower(): [DEFAULT_CURRENCY]}
     policies: Mapping[str, DeclaredFeatures] = {}
     counted_by: Sequence[str] = ()
+    local: Sequence[str] = ()
 
     @property
     def declared(self) -> Mapping[str, set[str]]:
@@ -223,6 +232,7 @@ def _filled(template: str, holding: Holding, **parts: str) -> str:
     fixed = {
         "simulated": _SIMULATED,
         "whose": holding.whose,
+        "local": f"[{', '.join(map(quoted, holding.local))}]::VARCHAR[]",
         "features": "",
         "policy": "",
     }
@@ -275,7 +285,10 @@ def make_views(connection: DuckDBPyConnection) -> None:
     suffixes: dict[str, list[str]] = {}
     for code in dict.fromkeys((DEFAULT_CURRENCY, *currencies(connection))):
         suffixes.setdefault(_identifier(code), []).append(code)
-    wanted = tuple(views(Holding(suffixes, declared_features(connection), quota_features(connection))))
+    holding = Holding(
+        suffixes, declared_features(connection), quota_features(connection), local_features(connection)
+    )
+    wanted = tuple(views(holding))
     [[layout]] = connection.execute("SELECT max(version) FROM migrations").fetchall()
     digested = _digested(wanted, layout)
     made = {digest for (digest,) in connection.execute("SELECT digest FROM views_made").fetchall()}

@@ -8,6 +8,7 @@ Reads no files and no clock; values are booleans, integers, numbers, strings and
 from __future__ import annotations
 
 from .analysis.fold import specialise
+from .analysis.leaning import leaning
 from .analysis.parts import atoms, failing_parts
 from .bind import infer_declarations
 from .check.checker import check_expr
@@ -74,6 +75,7 @@ __all__ = [
     "evaluate_reference",
     "failing_parts",
     "infer_declarations",
+    "leaning",
     "parse_condition",
     "parse_expr",
     "patterns_of",

@@ -1,4 +1,4 @@
--- One row for each feature of each decision, over all policies: its value stands in the column of its type, and in none where it is unknown. `source` says where it came from; an `ignored` one is not declared.
+-- One row for each feature of each decision, over all policies: its value stands in the column of its type, and in none where it is unknown. `source` says where it came from; an `ignored` one is not declared. `keeps_local` says whether it brings a constraint on `model.location` into force where it is true.
 WITH policies AS NOT MATERIALIZED (
     SELECT
         part,
@@ -59,6 +59,7 @@ SELECT
     f.number,
     f.text,
     f.list,
+    list_contains({{local}}, f.feature) AS keeps_local,
     f.team,
     f.user,
     f.mode,

@@ -13,7 +13,15 @@ import pytest
 from support.ledger_rows import DAY_US, START_US, attempt, begun, decision, decision_id, failed, given, policy
 from support.new_ledgers import new_ledger
 
-from routewright.ledger import LedgerEntry, Outcome, PolicyRow, QueryResult, now_in, shipped_questions
+from routewright.ledger import (
+    LedgerEntry,
+    Outcome,
+    PolicyRow,
+    QueryResult,
+    ToErase,
+    now_in,
+    shipped_questions,
+)
 from routewright.ledger.asking import ask
 from routewright.ledger.connection import open_for_reading
 from routewright.ledger.limits import Limits
@@ -297,3 +305,45 @@ def test_every_shipped_question_is_tried_with_each_grouping(answer: Answer) -> N
             columns = answer(name).columns
             assert set(question.shape.chart.labels) <= set(columns) and question.shape.chart.columns(columns)
             assert all(any(c.startswith(u.rstrip("*")) for c in columns) for u in question.shape.units), name
+
+
+def test_private_work_is_what_constraints_keep_local_whatever_its_name_and_what_was_erased(
+    tmp_path: Path,
+) -> None:
+    declared = """\
+catalog: { routewright: 1, backends: { ollama: { kind: ollama } }, models: { kimi: { backend: ollama } } }
+features:
+  personal_data: { type: boolean }
+  releasable: { type: boolean }
+  secret: { type: boolean }
+  off: { type: boolean }
+  priva_note: { type: string }
+constraints:
+  - { name: stays, when: personal_data && !releasable, require: model.location == 'local' }
+  - { name: secrets, require: "secret == false || model.location == 'local'" }
+  - { name: never, disabled: true, when: off, require: model.location == 'local' }
+rules:
+  - { name: otherwise, use: [kimi] }
+"""
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
+    features = [
+        given(personal_data=True),
+        given(releasable=True),
+        given(secret=True),
+        given(off=True),
+        given(personal_data=False, priva_note="x"),
+    ]
+    ledger.append(
+        [decision(at, features=one) for at, one in enumerate(features)],
+        [attempt(at, simulated=False, **CLOUD) for at in range(len(features))],
+        [policy(declared=declared)],
+    )
+    question = shipped_questions()["private"]
+    values = question.values({"since": "2026-01-01"}, now=now_in("UTC"))
+
+    def counted() -> list[tuple[Any, ...]]:
+        return sorted((row[0], row[5]) for row in ledger.query(question.sql, values).rows)
+
+    assert counted() == [("personal_data", 1), ("secret", 1)]
+    ledger.erase(ToErase(("personal_data", "priva_note")))
+    assert counted() == [("personal_data (erased)", 2), ("secret", 1)]
