@@ -129,7 +129,7 @@ def test_a_column_that_the_statement_does_not_give_is_a_mistake(tmp_path: Path, 
     [
         (["lateny"], "error: there is no question `lateny`\n  = help: did you mean `latency`?"),
         (["cost", "--param", "by=moon"], "error: `by` is `moon`: expected one of team, model"),
-        (["cost", "since"], "error: a parameter: `since` does not give a name a text"),
+        (["cost", "since"], "error: a parameter: `since` is not NAME=VALUE"),
         (["cost", "by=model", "--param", "by=day"], "error: a parameter gives `by` twice"),
         (["--param", "a=b"], "error: --param needs the name of a question"),
         (["../policy"], "error: there is no question `../policy`"),
@@ -217,7 +217,7 @@ def test_a_view_of_real_work_that_is_empty_names_the_one_of_simulated_work(
     only_simulated: CommandLine, sql: str, named: str | None
 ) -> None:
     ended = only_simulated("ledger", "sql", sql)
-    told = f"the ledger has simulated work alone: ask `{named}`, which holds it too\n"
+    told = f"the ledger has only simulated work: ask `{named}`, which holds it too\n"
     assert (ended.code, ended.err) == (0, told if named else "")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.command_line import CommandLine
+from support.ledger_rows import attempt, decision, policy
 from support.new_ledgers import new_ledger
 from test_hostile_texts import HOSTILE
 from test_terminal import ESCAPES, on_terminal
@@ -35,7 +36,7 @@ def test_the_metrics_are_shown_together(command: CommandLine) -> None:
     assert (ended.code, ended.err) == (0, "")
     first, second, *rest = ended.out.splitlines()
     assert first.startswith("simulated work since 20") and first.endswith(" UTC, by model")
-    assert second == "3 decisions, 3 answered, 1 fell back, 0 without a model to go to"
+    assert second == "3 decisions, 3 answered, 0 not answered, 0 without a model to go to; 1 fell back"
     assert [line for line in rest if line.endswith("?")] == [
         shipped_questions()[name].shape.question for name in ("latency", "success", "fallbacks", "cost")
     ]
@@ -61,9 +62,21 @@ def test_on_a_terminal_of_80_columns_every_table_has_its_bars(command: CommandLi
 
 
 def test_nothing_to_show_is_said_with_the_next_step(command: CommandLine, tmp_path: Path) -> None:
-    empty = command("ledger", "stats", "--ledger", str(new_ledger(tmp_path / "empty.duckdb").path))
+    new = new_ledger(tmp_path / "empty.duckdb")
+    stats = ("ledger", "stats", "--ledger", str(new.path))
+    empty = command(*stats)
     assert (empty.code, len(empty.out.splitlines())) == (0, 1)
-    assert empty.err.splitlines()[0] == "nothing was decided in this time; run a task, or look further back:"
+    assert empty.err == "the ledger has no real work: run a task first\n"
+    calls = tmp_path / "calls.jsonl"
+    calls.write_text('{"id": "a", "model": "big"}\n')
+    new.import_file("calls", calls, name="results")
+    for asked in (stats, ("ledger", "ask", "cost", "--ledger", str(new.path))):
+        [_, told] = command(*asked).err.splitlines()
+        assert (
+            told.startswith("1 imported request is not counted: ") and " ledger ask imported-models " in told
+        )
+    new.append([decision(1)], [attempt(1, simulated=False)], [policy()])
+    assert command(*stats).err.startswith("nothing was decided in this time; look further back:\n")
 
 
 # --- units -------------------------------------------------------------------------------------------------
@@ -94,7 +107,7 @@ def test_amounts_of_one_answer_have_as_many_decimals() -> None:
         return [row[3] for row in made.rows]
 
     assert told("1234.5", "2", None) == ["1,234.50", "2.00", ""]
-    assert told("0.000725", "0", "12.345") == ["0.000725", "0.000000", "12.345000"]
+    assert told("0.000725", "0", "12.345") == ["0.000725", "0", "12.345000"]
     assert told("0.142377", "0.5") == ["0.142377", "0.500000"]
     assert told("0.25", "1234.5", "0.1234567891") == ["0.250000", "1,234.500000", "0.123457"]
 

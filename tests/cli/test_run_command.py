@@ -15,6 +15,7 @@ import pytest
 from support.command_line import POLICY, CommandLine
 from support.forked import Forked
 
+from routewright.backends import ERROR_CLASSES
 from routewright.ledger import LedgerError, LedgerWriter
 
 
@@ -137,7 +138,7 @@ def test_what_flags_ask_of_an_answer_reaches_the_server(tmp_path: Path, echo: in
         (["--json-schema", "policy.yaml"], "`policy.yaml` is not JSON: "),
         (["--json-schema", "list.json"], "`list.json` is not a JSON Schema: expected an object"),
         (["--temperature", "-1"], "the temperature is a number from 0 to 100, not -1.0"),
-        (["--tag", "team"], "--tag: `team` does not give a name a text"),
+        (["--tag", "team"], "--tag: `team` is not NAME=VALUE"),
         (["--metadata", "a=1", "--metadata", "a=2"], "--metadata gives `a` twice"),
         (["--session", "s", "--metadata", "session=t"], "the session is given twice"),
         (["--system", "caf\udce9"], "--system is not UTF-8 text"),
@@ -204,6 +205,13 @@ def test_mistakes_end_with_2_and_a_message(tmp_path: Path, arguments: list[str],
     ended = CommandLine(tmp_path)("run", "policy.yaml", "hello", "--simulate", *arguments)
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.startswith(f"error: {message}\n  = help: " if "ledger" not in message else "error: ")
+
+
+def test_a_failure_that_has_several_kinds_names_all_of_them(tmp_path: Path) -> None:
+    ended = CommandLine(tmp_path)("run", "policy.yaml", "hello", "--simulate", "--fail", "small=timeout")
+    kinds = [one for one in ERROR_CLASSES if one.startswith("timeout.")]
+    assert len(kinds) == 7
+    assert ended.err.endswith(f"`timeout`\n  = help: one of {', '.join(kinds)}\n")
 
 
 @pytest.mark.parametrize(

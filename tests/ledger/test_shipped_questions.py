@@ -151,7 +151,7 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answer]:
 EXPECTED: dict[tuple[str, ...], list[tuple[Any, ...]]] = {
     ("routing",): [
         ("hybrid", "mixture_of_experts", "kimi", 2, 1),
-        ("hybrid", "mixture_of_experts", "no_target", 1, 0),
+        ("hybrid", "mixture_of_experts", "(no_target)", 1, 0),
         ("hybrid", "otherwise", "coder", 1, 1),
         ("hybrid", "otherwise", "kimi", 1, 1),
     ],
@@ -211,7 +211,7 @@ EXPECTED: dict[tuple[str, ...], list[tuple[Any, ...]]] = {
     ],
     ("policy-change", "before=2026-01-02"): [
         ("hybrid", "mixture_of_experts", "kimi", 2 / 3, 0.0, -2 / 3, 3, 2, "hybrid", "newer567"),
-        ("hybrid", "mixture_of_experts", "no_target", 0.0, 0.5, 0.5, 3, 2, "hybrid", "newer567"),
+        ("hybrid", "mixture_of_experts", "(no_target)", 0.0, 0.5, 0.5, 3, 2, "hybrid", "newer567"),
         ("hybrid", "otherwise", "coder", 0.0, 0.5, 0.5, 3, 2, "hybrid", "newer567"),
         ("hybrid", "otherwise", "kimi", 1 / 3, 0.0, -1 / 3, 3, 2, "hybrid", "newer567"),
     ],

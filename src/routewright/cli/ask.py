@@ -24,10 +24,19 @@ from routewright.tasks import texts_from_flags
 
 from .charts import BAR_WIDTH, BLOCKS, bars, sparkline
 from .exit_codes import ExitCode
+from .invocation import command_line
 from .opened import VARIABLE, ledger_at
 from .options import AskFlags, QuestionFlags, SqlFlags
 from .shown import Drawn, Shown, highest, short_id, shown
-from .sql import answer_in_form, ask, asked_form, count_simulated, plain_views, print_rows_as
+from .sql import (
+    answer_in_form,
+    ask,
+    asked_form,
+    count_imported,
+    count_simulated,
+    plain_views,
+    print_rows_as,
+)
 from .writer import writer
 
 _NARROWEST_BAR = 4
@@ -59,6 +68,8 @@ def ask_saved(
             print_shown(shown(question, result, values))
         else:
             writer.note(question.shape.empty or "no rows")
+            if values and not which.simulated:
+                tell_imported(count_imported(opened))
         if values:
             writer.remark(
                 f"asked with {', '.join(f'{one}={written(value)}' for one, value in values.items())}"
@@ -106,6 +117,15 @@ def tell_simulated(count: int) -> None:
     """Say that there are decisions which were not counted."""
     if count:
         writer.note(simulated_text(count))
+
+
+def tell_imported(count: int) -> None:
+    """Say that there are imported requests, which were not counted."""
+    if count:
+        these = "1 imported request is" if count == 1 else f"{count:,} imported requests are"
+        writer.note(
+            f"{these} not counted: {command_line('ledger', 'ask', 'imported-models')} asks about them"
+        )
 
 
 def simulated_text(count: int) -> str:

@@ -51,7 +51,7 @@ def _row(one: QuotaUsage) -> list[str]:
     limit, use = one.limit, one.use
     key = key_words(use.key) or (f"each {one.for_each}" if one.for_each else "all")
     amounts = [
-        money_text(amount, 6) if limit.unit == "cost" else str(amount)
+        money_text(amount, 6 if amount else None) if limit.unit == "cost" else str(amount)
         for amount in (use.used, use.reserved, limit.limit)
     ]
     window = "now" if limit.per is None else f"{limit.per} {use.window} ({limit.timezone})"

@@ -202,7 +202,8 @@ def _faults(flags: list[str], policy: CompiledPolicy, *, simulate: bool) -> dict
             raise TaskError(f"--fail: `{flag}` is not a failure", help="such as glm-4.5=rate_limited")
         models = models_named(name, policy, "--fail")
         if error_class not in known:
-            help = suggest(error_class, known, label="classes")
+            kinds = [one for one in known if one.startswith(f"{error_class}.")]
+            help = f"one of {', '.join(kinds)}" if kinds else suggest(error_class, known, label="classes")
             raise TaskError(f"--fail: unknown failure class `{error_class}`", help=help)
         for id in models:
             if not simulate and id in real:

@@ -112,7 +112,7 @@ def unit_text(value: float | Decimal, unit: Unit, scale: Scale) -> str:
         case "count":
             return f"{value:,.0f}"
         case "money":
-            return f"{value:,.{scale.places}f}"
+            return f"{value:,.{scale.places}f}" if value else "0"
         case "number":
             tiny = 0 < abs(float(value)) < 0.001
             return f"{value:.4g}" if tiny else f"{value:,.6f}".rstrip("0").rstrip(".")

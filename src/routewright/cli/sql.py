@@ -53,7 +53,7 @@ def _tell_simulated(opened: Ledger, sql: str) -> None:
     """Where views of real work are asked and have none: that the ledger has simulated work, if it has nothing else."""
     named = sorted(set(plain_views(opened)) & set(re.findall(r"\w+", sql.lower())))
     if named and not opened.query("SELECT 1 FROM decisions_flat LIMIT 1").rows and count_simulated(opened):
-        writer.note(f"the ledger has simulated work alone: ask `all_{named[0]}`, which holds it too")
+        writer.note(f"the ledger has only simulated work: ask `all_{named[0]}`, which holds it too")
 
 
 def plain_views(opened: Ledger) -> tuple[str, ...]:
@@ -71,6 +71,12 @@ def asked_form(how: SqlFlags) -> AnyForm:
     """The form of the answer. Raises TaskError, before anything is computed, if its file may not be written."""
     refuse_output(how.output, force=how.force)
     return how.format or ("table" if how.output is None else form_by_name(how.output))
+
+
+def count_imported(opened: Ledger) -> int:
+    """How many requests were imported, which no view of real work counts."""
+    [[count]] = opened.query("SELECT count(*) FROM imported_decisions").rows
+    return int(count)
 
 
 def answer_in_form(

@@ -9,12 +9,12 @@ from typing import Any, Final, Literal
 
 from routewright.ledger import QueryResult, Question, now_in, shipped_questions, to_json
 
-from .ask import answer, print_shown, tell_simulated
+from .ask import answer, print_shown, tell_imported, tell_simulated
 from .invocation import command_line
 from .opened import ledger_at
 from .options import AskFlags
 from .shown import shown
-from .sql import count_simulated, tell_about
+from .sql import count_imported, count_simulated, tell_about
 from .writer import writer
 
 DAILY: Final = "daily"
@@ -22,6 +22,13 @@ DAILY: Final = "daily"
 
 METRICS: Final = ("latency", "success", "fallbacks", "cost")
 """The questions that are asked, each with a row for every model, team or day."""
+
+
+_ANY: Final = {
+    False: "SELECT 1 FROM decisions_flat LIMIT 1",
+    True: "SELECT 1 FROM all_decisions_flat WHERE simulated LIMIT 1",
+}
+"""Whether there is any work, by whether it is simulated."""
 
 
 def print_stats(
@@ -45,6 +52,9 @@ def print_stats(
             values = question.values({one: given[one] for one in question.shape.parameters}, now=now)
             asked.append((question, values, answer(opened, question, values, how, simulated=simulated)))
         hidden = 0 if simulated else count_simulated(opened)
+        is_empty = not asked[0][2].rows
+        has_older = is_empty and bool(opened.query(_ANY[simulated]).rows)
+        imported = count_imported(opened) if is_empty and not simulated else 0
     since_then = asked[0][1]["since"]
     assert isinstance(since_then, datetime)
     if first_day == "whole":
@@ -58,9 +68,12 @@ def print_stats(
         what = "simulated work" if simulated else "real work"
         writer.text(f"{what} since {since_then:%Y-%m-%d %H:%M} {timezone}, by {by}")
         _print(asked)
-    if not asked[0][2].rows:
-        writer.note("nothing was decided in this time; run a task, or look further back:")
+    if has_older:
+        writer.note("nothing was decided in this time; look further back:")
         writer.note(f"  {command_line('ledger', 'stats', '--since', 'all')}")
+    elif is_empty:
+        writer.note(f"the ledger has no {'simulated' if simulated else 'real'} work: run a task first")
+    tell_imported(imported)
     tell_simulated(hidden)
     tell_about(opened, asked[0][2], how)
 
@@ -82,7 +95,7 @@ def _sums(daily: QueryResult) -> str:
     parts = [
         f"{sums['decisions']:,} {'decision' if sums['decisions'] == 1 else 'decisions'}",
         f"{sums['answered']:,} answered",
-        f"{sums['fell_back']:,} fell back",
+        f"{sums['decisions'] - sums['answered'] - sums['no_model']:,} not answered",
         f"{sums['no_model']:,} without a model to go to",
     ]
-    return ", ".join(parts)
+    return f"{', '.join(parts)}; {sums['fell_back']:,} fell back"

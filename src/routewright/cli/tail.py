@@ -169,7 +169,7 @@ def _cost(row: TailRow) -> str:
     )
     if not known:
         return "unknown" if unknown else "0"
-    costs = [f"{money_text(int(cost.scaleb(9)), 6)} {code}" for code, cost in known.items()]
+    costs = [f"{money_text(int(cost.scaleb(9)), 6 if cost else None)} {code}" for code, cost in known.items()]
     cost = f"{'at least ' if row.cost_is_least else ''}{' + '.join(costs)}"
     return f"{cost} + {unknown} unknown" if unknown else cost
 

@@ -34,7 +34,8 @@ class Cost:
 
     def __str__(self) -> str:
         least = "at least " if self.is_lower_bound else ""
-        return f"{least}{money_text(int(self.amount * _NANO), 6)} {self.currency or ''}".rstrip()
+        nano = int(self.amount * _NANO)
+        return f"{least}{money_text(nano, 6 if nano else None)} {self.currency or ''}".rstrip()
 
 
 def total_cost(attempts: Sequence[Attempt]) -> Cost | None:

@@ -73,7 +73,7 @@ def texts_from_flags(flags: Iterable[str], option: str) -> dict[str, str]:
     for flag in flags:
         name, equals, text = flag.partition("=")
         if not equals or not name:
-            raise TaskError(f"{option}: `{flag}` does not give a name a text", help="such as team=search")
+            raise TaskError(f"{option}: `{flag}` is not NAME=VALUE", help="such as team=search")
         if name in texts:
             raise TaskError(f"{option} gives `{name}` twice")
         texts[name] = text
