@@ -34,8 +34,9 @@ _HELP: Final[Mapping[str, str]] = {
         "decision_id FROM …)`; to join all the same, compare `decision_id::UUID`"
     ),
     "referenced table `features` not found": (
-        "features stand in the view of a policy, such as `decisions_hybrid` and `all_decisions_hybrid`: `decision_id "
-        "IN (SELECT decision_id FROM decisions_hybrid WHERE features.complexity > 0.7)`"
+        "features stand in the view of a policy (`all_decisions_` and its name), and those of all policies and imports "
+        "in `all_decision_features`: `decision_id IN (SELECT decision_id FROM all_decision_features WHERE feature = "
+        "'complexity' AND number > 0.7)`"
     ),
     "table with name attempts does not exist": (
         "`attempts_flat` holds the calls that were made; `all_attempts_flat` those that were simulated, skipped or "

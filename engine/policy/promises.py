@@ -52,12 +52,22 @@ def by_kind(promises: Sequence[Promise]) -> dict[str, list[str]]:
 
 
 def differences_text(policy: CompiledPolicy, other: CompiledPolicy) -> list[str]:
-    """What ``other`` does to the promises and models of ``policy``, such as ``changes constraint private_stays``."""
+    """What ``other`` does to the promises and models of ``policy``, such as ``changes constraint private_stays``.
+
+    Of a constraint or reserve that is changed both texts are told.
+    """
     found = compare_promises(policy, other)
+    here, there = dict(_texts(policy)), dict(_texts(other))
+    bare = [one for one in found.changed if one not in here]
     told = [
         f"{verb} {kind} {', '.join(names)}"
-        for verb, promises in (("has no", found.left_out), ("changes", found.changed), ("adds", found.added))
+        for verb, promises in (("has no", found.left_out), ("changes", bare), ("adds", found.added))
         for kind, names in by_kind(promises).items()
+    ]
+    told += [
+        f"changes {one.kind} {one.name}{_change(here[one], there[one])}"
+        for one in found.changed
+        if one in here
     ]
     others = other_models(policy.catalog, other.catalog)
     return [*told, *([f"another model or place stands behind {', '.join(others)}"] if others else [])]
@@ -108,6 +118,24 @@ def _whereabouts(catalog: CompiledCatalog) -> Iterator[tuple[str, object]]:
         backend = catalog.backends[model.backend]
         proxy = getattr(backend, "proxy", None)
         yield model.id, (model.kind, model.tag, model.location, model.backend, backend.server, proxy)
+
+
+def _change(before: str, after: str) -> str:
+    if before == after:  # what it says means something else
+        return f": `{before}`, of which a feature or model is another"
+    return f": `{before}` before, `{after}` now"
+
+
+def _texts(policy: CompiledPolicy) -> Iterator[tuple[Promise, str]]:
+    """How the promises that are conditions are written."""
+    for constraint in policy.constraints:
+        when, require = (render_expr(one.source) for one in (constraint.when, constraint.require))
+        told = f"require {require}" if when == "true" else f"when {when} require {require}"
+        yield Promise("constraint", constraint.name), told
+    for quota in policy.quotas:
+        for reserve in quota.reserves:
+            text = f"{reserve.share} of {quota.name} when {render_expr(reserve.when.source)}"
+            yield Promise("reserve", reserve.name), text
 
 
 def _promises(policy: CompiledPolicy) -> Iterator[tuple[Promise, object]]:

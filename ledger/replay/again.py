@@ -18,7 +18,7 @@ from .class_query import NotDecidableInSql
 from .classes import class_rows
 from .each import records
 from .parts import PolicyPart, policy_parts, recorded_policy
-from .selecting import Chosen, Selection, choose
+from .selecting import Chosen, Selection, choose, why_none
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -47,12 +47,14 @@ class SelfReport:
     """How many recorded decisions were made again, and the differences, the most frequent first.
 
     ``lost`` are those that were not, as a value was erased that could have changed them, by what reads it.
+    ``notes`` say why no decision was selected, if none was.
     """
 
     rows: int
     differences: tuple[Difference, ...]
     seconds: float
     lost: tuple[Difference, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def erased(self) -> int:
@@ -85,7 +87,8 @@ def decide_again(connection: DuckDBPyConnection, selection: Selection) -> SelfRe
     differences, lost = (
         tuple(one for one in ordered if (one.what == "erased") is erased) for erased in (False, True)
     )
-    return SelfReport(rows, differences, time.monotonic() - began, lost)
+    notes = () if rows or lost else tuple(why_none(connection, selection))
+    return SelfReport(rows, differences, time.monotonic() - began, lost, notes)
 
 
 _Compared = tuple[What | None, str, str, int, str]

@@ -25,13 +25,13 @@ _SIGNS: Final[Mapping[str, Callable[[float, float], bool]]] = {
 }
 
 
-COUNTED: Final[Mapping[str, str]] = {
-    "changed": "go elsewhere",
-    "other_plan": "keep the target with another plan",
-    "no_target": "had a target and have none",
-    "not_decided": "could not be decided again",
+COUNTED: Final[Mapping[str, tuple[str, str]]] = {
+    "changed": ("goes elsewhere", "go elsewhere"),
+    "other_plan": ("keeps the target with another plan", "keep the target with another plan"),
+    "no_target": ("had a target and has none", "had a target and have none"),
+    "not_decided": ("could not be decided again", "could not be decided again"),
 }
-"""What counts decisions, in words: a bound is a number of them, or a share in percent."""
+"""What counts decisions, in words about one and about several: a bound is a number of them, or a share in percent."""
 
 CHANGED: Final[Mapping[str, str]] = {
     "cost": "in percent",
@@ -91,6 +91,8 @@ class Check:
 
     def _of_change(self, metric: Consequence) -> Judged:
         found = metric.after
+        if found.verdict == "identified" and (found.change is None or found.logged is None):
+            return self._cannot(f"{found.metric.name}: the log does not say what was done before")
         if found.verdict != "identified" or found.change is None or found.logged is None:
             return self._cannot(f"{found.metric.name} ({found.verdict}): {found.reason}")
         value = found.change
@@ -110,7 +112,7 @@ class Check:
             return self._cannot(why_none)
         share = rows / of
         value, bound = (share, self.bound / 100) if self.percent else (float(rows), self.bound)
-        text = f"{rows:,} of {of:,} {COUNTED[self.name]} ({share * 100:.4g} %)"
+        text = f"{rows:,} of {of:,} {COUNTED[self.name][rows != 1]} ({share * 100:.4g} %)"
         return Judged(self.expression, _SIGNS[self.sign](value, bound), value, text)
 
 
@@ -120,16 +122,16 @@ def parse_check(expression: str) -> Check:
     nearly = _NEARLY.fullmatch(expression)
     if nearly is None:
         raise TaskError(
-            f"`{expression}` is no bound to fail on", help=_expected("changed", "no_target", "cost")
+            f"`{expression}` is not a bound to fail on", help=_expected("changed", "no_target", "cost")
         )
     name = nearly["name"]
     if name not in _EXAMPLES:
         raise TaskError(
-            f"`{expression}` is no bound to fail on: `{name}` is not known",
+            f"`{expression}` is not a bound to fail on: `{name}` is not known",
             help=suggest(name, _EXAMPLES, label="known"),
         )
     if found is None:
-        raise TaskError(f"`{expression}` is no bound to fail on", help=_meant(nearly))
+        raise TaskError(f"`{expression}` is not a bound to fail on", help=_meant(nearly))
     if name in CHANGED and not found["percent"]:
         raise TaskError(
             f"`{expression}` has no unit: {name} is compared {CHANGED[name]}",

@@ -132,7 +132,7 @@ SELECT decision_id FROM attempt_rows WHERE simulated UNION SELECT decision_id FR
 def why_none(connection: DuckDBPyConnection, selection: Selection) -> Iterator[str]:
     """Why a selection has no decision: what there would be without its bounds, and of the other kind of work."""
     if selection.import_name is not None:
-        yield f"no request of the import `{selection.import_name}` is of these times and fits the condition"
+        yield f"no request of the import `{selection.import_name}` {' and '.join(_wanted(selection))}"
         return
     others = {kind: Selection(simulated=kind) for kind in (False, True)}
     counts = {kind: choose(connection, one).count(connection) for kind, one in others.items()}
@@ -140,11 +140,21 @@ def why_none(connection: DuckDBPyConnection, selection: Selection) -> Iterator[s
     if not any(counts.values()):
         yield "the ledger has no decision yet: run a task first"
     if counts[kind]:
-        yield f"the ledger has {counts[kind]:,} such decisions, of other times or for which the condition does not hold"
+        such = "such decision" if counts[kind] == 1 else "such decisions"
+        yield f"the ledger has {counts[kind]:,} {such}, but none that {' and '.join(_wanted(selection))}"
     elif counts[not kind] and not kind:
         yield f"the ledger has no real work, and {_decisions(counts[True], 'simulated')}, which --simulated replays"
     elif counts[not kind]:
         yield f"the ledger has no simulated work, and {_decisions(counts[False], 'real')}"
+
+
+def _wanted(selection: Selection) -> Iterator[str]:
+    if (selection.since, selection.until) != (None, None):
+        yield "was made in this time"
+    if selection.where is not None:
+        yield "fits the condition"
+    if selection.sample < 1:
+        yield "is in the sample"
 
 
 def _decisions(count: int, kind: str) -> str:

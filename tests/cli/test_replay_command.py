@@ -35,7 +35,7 @@ CANDIDATE = (
 """Long prompts go to the large model, what is private to none, and short ones have no fallback any more."""
 
 
-EXTENT = Extent(rows=9, examples=9, matrix=False, whole=True)
+EXTENT = Extent(rows=9, examples=9, matrix=False)
 
 
 @pytest.fixture(scope="module")
@@ -113,24 +113,27 @@ def test_what_cannot_be_judged_fails(command: CommandLine) -> None:
     [
         (
             "chnaged>5%",
-            "`chnaged>5%` is no bound to fail on: `chnaged` is not known\n  = help: did you mean `changed`? ",
+            "`chnaged>5%` is not a bound to fail on: `chnaged` is not known\n  = help: did you mean `changed`? ",
         ),
         (
             "no-target>0",
-            "`no-target>0` is no bound to fail on: `no-target` is not known\n  = help: did you mean `no_target`",
+            "`no-target>0` is not a bound to fail on: `no-target` is not known\n  = help: did you mean `no_target`",
         ),
         ("cost>5", "`cost>5` has no unit: cost is compared in percent\n  = help: write `cost>5%`\n"),
-        ("changed>5 percent", "`changed>5 percent` is no bound to fail on\n  = help: write `changed>5%`\n"),
+        (
+            "changed>5 percent",
+            "`changed>5 percent` is not a bound to fail on\n  = help: write `changed>5%`\n",
+        ),
         (
             "success < -1 points",
-            "`success < -1 points` is no bound to fail on\n  = help: write `success<-1%`\n",
+            "`success < -1 points` is not a bound to fail on\n  = help: write `success<-1%`\n",
         ),
         (
             "changed=5%",
-            "`changed=5%` is no bound to fail on\n  = help: a name, one of >, >=, <, <=, and a number, with `%` for a "
-            "share: `changed>5%`\n",
+            "`changed=5%` is not a bound to fail on\n  = help: a name, one of >, >=, <, <=, and a number, with `%` for "
+            "a share: `changed>5%`\n",
         ),
-        (">5%", "`>5%` is no bound to fail on\n  = help: a name, one of >, >=, <, <=, and a number, "),
+        (">5%", "`>5%` is not a bound to fail on\n  = help: a name, one of >, >=, <, <=, and a number, "),
     ],
 )
 def test_a_wrong_bound_is_told_before_anything_is_read(
@@ -281,7 +284,7 @@ def test_a_selection_bounds_what_is_replayed(command: CommandLine) -> None:
         "matched_rule = 'hard'",
     )
     out = command("replay", "next.yaml", *flags, "--no-consequences", "--timezone", "Asia/Tokyo").out
-    assert "made from 2026-01-01 09:10:00 Asia/Tokyo to 2026-01-01 09:19:00 Asia/Tokyo\n" in out
+    assert "decided between 2026-01-01 09:10:00 Asia/Tokyo and 2026-01-01 09:19:00 Asia/Tokyo\n" in out
     assert "only where matched_rule = 'hard'\n" in out
     assert "3 of 6 decisions would go elsewhere" in out
 
@@ -291,7 +294,7 @@ def test_a_selection_bounds_what_is_replayed(command: CommandLine) -> None:
     [
         (
             ["--until", "2025-01-01"],
-            "note: the ledger has 40 such decisions, of other times or for which the condition",
+            "note: the ledger has 40 such decisions, but none that was made in this time\n",
         ),
         (["--simulated"], "note: the ledger has no simulated work, and 40 real decisions"),
     ],
@@ -327,11 +330,10 @@ def test_of_nothing_there_is_nothing_to_know(command: CommandLine) -> None:
 def test_work_that_is_simulated_is_named_where_there_is_no_other(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
     replay_ledger(tmp_path / "l.duckdb", POLICY, 1, simulated=True)
-    ended = command("replay", "policy.yaml", "--ledger", "l.duckdb")
-    assert (
-        ended.err
-        == "note: the ledger has no real work, and 1 simulated decision, which --simulated replays\n"
-    )
+    for what in ("policy.yaml", "--self"):
+        ended = command("replay", what, "--ledger", "l.duckdb")
+        told = "note: the ledger has no real work, and 1 simulated decision, which --simulated replays\n"
+        assert ended.err == told
 
 
 def test_what_cannot_be_decided_again_is_counted_with_what_can_be_done(command: CommandLine) -> None:
@@ -350,7 +352,9 @@ def test_a_report_tells_changed_promises_that_no_count_shows(command: CommandLin
     command.write("promise.yaml", POLICY.replace("when: private, req", "when: private && private, req"))
     out = command("replay", "promise.yaml").out
     assert "nothing changes: " in out
-    assert out.endswith("the candidate changes constraint private_stays_here\n")
+    before = "when private require model.location == 'local'"
+    now = before.replace("private", "private && private")
+    assert out.endswith(f"changes constraint private_stays_here: `{before}` before, `{now}` now\n")
 
 
 def test_self_has_no_report(command: CommandLine) -> None:
@@ -501,5 +505,20 @@ def test_a_benchmark_is_told_without_what_no_log_says(tmp_path: Path, snapshot: 
     rows = [f"{n},{model},{cost},{score}\n" for model, cost, score in models for n in range(120)]
     command.write("bench.csv", "n,model,cost,score\n" + "".join(rows))
     assert command("ledger", "import", "table", "bench.csv", "--map", "bench.yaml").code == 0
-    ended = command("replay", "policy.yaml", "--import", "bench")
-    assert ended.out == snapshot
+    assert command("replay", "policy.yaml", "--import", "bench").out == snapshot
+    judged = command("replay", "policy.yaml", "--import", "bench", "--fail-on", "cost>+10%")
+    why = "cannot be judged: cost in USD: the log does not say what was done before"
+    assert (judged.code, f"failed: cost>+10%: {why}\n" in judged.err) == (1, True)
+
+
+def test_imported_requests_are_chosen_by_a_feature(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    command.write("bench.yaml", f"{BENCHMARK}features: {{ level: {{ column: score, type: number }} }}\n")
+    rows = [f"{n},large,1,{n}\n" for n in range(5)]
+    command.write("bench.csv", "n,model,cost,score\n" + "".join(rows))
+    assert command("ledger", "import", "table", "bench.csv", "--map", "bench.yaml").code == 0
+    replay = ("replay", "policy.yaml", "--import", "bench", "--where")
+    refused = command(*replay, "features.complexity > 2").err
+    [condition] = re.findall("`(decision_id IN .*)`", refused)
+    chosen = command(*replay, condition.replace("complexity", "level").replace("0.7", "2"))
+    assert "recorded under: import bench, 2 decisions\n" in chosen.out

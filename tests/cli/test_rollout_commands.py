@@ -92,7 +92,7 @@ def test_check_names_constraints_that_hold_otherwise_in_the_candidate(
     changes = {"constraint": changed} if changed else {}
     assert said["rollout"]["promises"] == {"left_out": {}, "changed": changes, "added": {}}
     line = "  candidate next.yaml: changes constraint private_stays_here"
-    assert (line in command("check", "policy.yaml").out.splitlines()) == bool(changed)
+    assert (f"\n{line}: `" in command("check", "policy.yaml").out) == bool(changed)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,13 @@ assertions:
             "",
             ["has no reserve kept"],
         ),
-        ("for: complex_reasoning", "for: private", ["changes reserve kept"]),
+        (
+            "for: complex_reasoning",
+            "for: private",
+            [
+                "changes reserve kept: `0.2 of budget when complex_reasoning` before, `0.2 of budget when private` now"
+            ],
+        ),
         ("cache_by: [team]", "cache_by: []", ["changes limit cache_by"]),
         (", cache_by: [team]", "", ["has no limit cache_by"]),
         ("name: a_task, max_cost: 1 USD", "name: its, max_cost: 1.0 USD", []),

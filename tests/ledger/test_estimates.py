@@ -149,7 +149,7 @@ def test_few_draws_are_too_few_however_much_was_measured() -> None:
     assert (found.verdict, found.value, found.interval, found.log_interval) == ("too few", 1, None, None)
     assert (
         found.reason
-        == "what is estimated of these decisions tells as much as 20 independent ones, and an interval takes 30"
+        == "what is estimated of them carries as much information as 20 independent decisions; an interval needs 30"
     )
 
 
@@ -283,7 +283,7 @@ def test_probabilities_of_a_decision_that_do_not_add_up_to_1_are_refused() -> No
     target = _to("a" * 100)
     target["probability"][3] = 0.5
     assert _one(_log("a" * 100, 1.0, [1.0] * 100), target).all.reason == (
-        "the candidate's probabilities of a decision add up to 0.995 in the mean (0.5 to 1) where they must to 1"
+        "the candidate's probabilities of a decision add up to 0.995 on average (0.5 to 1) where they must to 1"
     )
 
 

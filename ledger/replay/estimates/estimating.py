@@ -98,6 +98,7 @@ def _estimate(
         interval=interval,
         log_interval=figure.log_interval(drawn_error, units, level) if sure or certain else None,
         logged=figure.logged if compared else None,
+        logged_decisions=figure.ratio.beside_seen / rows.given if compared else 0.0,
         change=figure.value - figure.logged if compared else None,
         change_interval=figure.change_interval(change_error, units, level) if compared and sure else None,
         mean_weight=None if alarm is None else alarm.overall.mean,

@@ -43,6 +43,11 @@ def seen_of(rows: Weighed, totals: Totals, figure: Figure) -> Seen:
     )  # less is what adding up leaves
 
 
+def independent(units: float) -> str:
+    """So many independent decisions, in words."""
+    return f"{units:.0f} independent decision{'' if f'{units:.0f}' == '1' else 's'}"
+
+
 def judge(
     rows: Weighed, totals: Totals, figure: Figure, seen: Seen, alarm: Alarm | None
 ) -> tuple[Verdict, str]:
@@ -61,11 +66,11 @@ def judge(
     if figure.effective < least:
         return (
             "too few",
-            f"these decisions tell as much as {figure.effective:.0f} independent ones, and an interval takes {least}",
+            f"they carry as much information as {independent(figure.effective)}; an interval needs {least}",
         )
     if figure.seen_drawn and figure.effective_drawn < least:
-        of = f"{figure.effective_drawn:.0f} independent ones, and an interval takes {least}"
-        return "too few", f"what is estimated of these decisions tells as much as {of}"
+        of = f"{independent(figure.effective_drawn)}; an interval needs {least}"
+        return "too few", f"what is estimated of them carries as much information as {of}"
     unknown = []
     if seen.without_support > 0:
         unknown.append(f"{percent(seen.without_support)} of the decisions have no support in the log")
@@ -81,7 +86,7 @@ def _wrong(rows: Weighed, totals: Totals, figure: Figure, alarm: Alarm | None) -
     if not 1 - BOUND <= rows.least_given <= rows.most_given <= 1 + BOUND:
         weight = "" if alarm is None else f", and the mean importance weight is {alarm.overall.mean:.3g}"
         return (
-            f"the candidate's probabilities of a decision add up to {rows.given:.3g} in the mean "
+            f"the candidate's probabilities of a decision add up to {rows.given:.3g} on average "
             f"({rows.least_given:.3g} to {rows.most_given:.3g}) where they must to 1{weight}"
         )
     if figure.slice != "measured" and rows.impossible:

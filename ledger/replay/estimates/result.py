@@ -24,9 +24,10 @@ class Estimate:
     value in other traffic of the same kind, and ``log_interval`` how far from that in these very decisions, in which
     only the draws were left to chance: what was measured is certain there. ``bounds`` are of all of the slice: they
     hold whatever the rest would have been, if it keeps to the metric's declared range.
-    ``logged`` is what the log had in the decisions with support, and ``change`` is ``value`` less that, with an
-    interval of its own for other traffic: most of what makes both vary is common to both. In these decisions ``logged``
-    is certain, so there the change is as uncertain as ``log_interval``.
+    ``logged`` is what the log had in the decisions with support, ``logged_decisions`` of how many of them it has the
+    outcome, and ``change`` is ``value`` less ``logged``, with an interval of its own for other traffic: most of what
+    makes both vary is common to both. In these decisions ``logged`` is certain, so there the change is as uncertain as
+    ``log_interval``.
     """
 
     metric: Metric
@@ -42,6 +43,7 @@ class Estimate:
     interval: Interval | None = None
     log_interval: Interval | None = None
     logged: float | None = None
+    logged_decisions: float = 0.0
     change: float | None = None
     change_interval: Interval | None = None
     mean_weight: float | None = None

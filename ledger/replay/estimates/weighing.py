@@ -31,7 +31,7 @@ class Weighed:
     outcome of this action where it is known, and ``lN``, the outcome that was logged.
     ``each_by_itself`` is whether each unit has one row and each row one action, so that nothing needs to be grouped.
     ``impossible`` is how many logged probabilities cannot be those of an action that was taken.
-    ``given`` is what the candidate's probabilities of a row add up to in the mean, and at least and at most.
+    ``given`` is what the candidate's probabilities of a row add up to on average, and at least and at most.
     ``logged`` has ``unit``, ``context``, ``action`` and ``lN`` of each row of the log.
     """
 

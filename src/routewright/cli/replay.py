@@ -47,9 +47,9 @@ _BY_NAME: Final[dict[str, Form]] = {
 }
 
 _EXTENTS: Final = {
-    "text": Extent(rows=20, examples=3, matrix=False, whole=False),
-    "markdown": Extent(rows=15, examples=10, matrix=True, whole=False),
-    "html": Extent(rows=1000, examples=30, matrix=True, whole=True),
+    "text": Extent(rows=20, examples=3, matrix=False),
+    "markdown": Extent(rows=15, examples=10, matrix=True),
+    "html": Extent(rows=1000, examples=30, matrix=True),
 }
 
 
@@ -205,6 +205,8 @@ def _print_self(report: SelfReport, how: ReplayFlags) -> ExitCode:
         if rows:
             writer.text()
             writer.table(["differs", "policy", "decisions", "why", "such as"], rows)
+        for note in report.notes:
+            writer.note(f"note: {note}")
     return ExitCode.CHECK_FAILED if report.different else ExitCode.OK
 
 

@@ -12,7 +12,7 @@ from routewright.ledger import Baseline, Consequence, Estimate, ReplayReport
 from .page import Section
 from .shown import Shown
 
-_NOT_COMPARED = (0, 2, 5)
+_NOT_COMPARED = (0, 1, 3, 6)
 """The columns that say something where no log says what was done before."""
 
 
@@ -24,6 +24,7 @@ def consequences_section(report: ReplayReport) -> Section | None:
     rows = [
         [
             _label(one),
+            _counts(one),
             _text(one, one.before.mean if one.after.logged is None else one.after.logged),
             _text(one, one.after.value),
             change_text(one),
@@ -33,7 +34,7 @@ def consequences_section(report: ReplayReport) -> Section | None:
         for one in metrics
     ]
     now = _now(report)
-    header = ["metric", "before", now, "change", "95 % interval", "verdict"]
+    header = ["metric", "decisions", "before", now, "change", "95 % interval", "verdict"]
     if not report.compared:
         header, rows = (
             [header[at] for at in _NOT_COMPARED],
@@ -43,10 +44,23 @@ def consequences_section(report: ReplayReport) -> Section | None:
         "consequences",
         "What it would have cost, taken and answered",
         f"The mean of a decision, before and under the {now}. Where only a part of them can be known, the numbers are "
-        f"of that part. A decision has no support where the log never tried what is done under the {now}.",
+        f"of that part, and `decisions` says how many these are. A decision has no "
+        f"support where the log never tried what is done under the {now}.",
         Shown(header, rows, []),
         lines=[*_totals(metrics, now), *_reasons(metrics)],
     )
+
+
+def _counts(one: Consequence) -> str:
+    """Of how many decisions the numbers of a metric are: the one before, and the one beside it if that is of others."""
+    found = one.after
+    before = one.before.decisions - one.before.unknown
+    if found.logged is not None:
+        before = round(found.logged_decisions)
+    if found.value is None:
+        return f"{before:,}"
+    now = round(found.decisions * (1 - found.without_support - found.not_measured))
+    return f"{now:,}" if now == before or not before else f"{before:,} before, {now:,} now"
 
 
 def baselines_section(report: ReplayReport) -> Section | None:
@@ -86,7 +100,7 @@ def means(report: ReplayReport) -> Iterator[str]:
     """What is known under the candidate where nothing is known of before."""
     for one in report.consequences.metrics:
         if one.after.verdict == "identified":
-            yield f"{_label(one)} would be {_text(one, one.after.value)} in the mean"
+            yield f"{_label(one)} would be {_text(one, one.after.value)} on average"
 
 
 def change_text(one: Consequence) -> str:
@@ -160,7 +174,9 @@ def _totals(metrics: tuple[Consequence, ...], now: str) -> Iterator[str]:
 
 def _sum_text(total: Decimal | float) -> str:
     """A sum of money: of what is less than one, four digits that are not 0, and at most nano-units."""
-    decimals = 2 if total >= 1 or not total else min(9, 3 - math.floor(math.log10(total)))
+    if not total:
+        return "0"
+    decimals = 2 if total >= 1 else min(9, 3 - math.floor(math.log10(total)))
     return f"{total:,.{decimals}f}"
 
 

@@ -36,7 +36,8 @@ def _summary(report: ReplayReport) -> Iterator[str]:
         return
     of = report.compared
     if report.unknown_before:
-        yield f"the log does not say where {_decisions(report.unknown_before)} went: they are compared with nothing"
+        unknown = _decisions(report.unknown_before)
+        yield f"the log does not say where {unknown} went: there is nothing to compare with"
     if not of:
         yield from means(report)
         return
@@ -52,11 +53,15 @@ def _summary(report: ReplayReport) -> Iterator[str]:
             yield f"{report.new_dead_ends:,} of them would have no target any more"
         if report.other_plan:
             yield (
-                f"{report.other_plan:,} keep the target with other fallbacks or steps "
+                f"{report.other_plan:,} {'keeps' if report.other_plan == 1 else 'keep'} the target with other "
+                "fallbacks or steps "
                 f"({share_text(report.other_plan, of)})"
             )
         if report.other_rule:
-            yield f"{report.other_rule:,} are decided by another rule, with the same target, fallbacks and steps"
+            yield (
+                f"{report.other_rule:,} {'is' if report.other_rule == 1 else 'are'} decided by another rule, with the "
+                "same target, fallbacks and steps"
+            )
         yield from headlines(report)
     if undecided := report.rows - report.decided:
         yield f"{_decisions(undecided)} could not be decided again ({share_text(undecided, report.rows)})"
@@ -73,7 +78,7 @@ def _facts(report: ReplayReport, zone: tzinfo | None) -> Iterator[str]:
     if (more := len(report.policies) - _MOST_POLICIES) > 0:
         yield f"and under {more} more polic{'y' if more == 1 else 'ies'}"
     if report.first_at is not None and report.last_at is not None:
-        yield f"made from {_time(report.first_at, zone)} to {_time(report.last_at, zone)}"
+        yield f"decided between {_time(report.first_at, zone)} and {_time(report.last_at, zone)}"
     selection = report.selection
     if selection.where is not None:
         yield f"only where {selection.where}"

@@ -21,12 +21,11 @@ _MOST_PLACES: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How much is told: rows of a table, changes with examples, the matrix, and what does not change."""
+    """How much is told: rows of a table, changes with examples, and the matrix."""
 
     rows: int
     examples: int
     matrix: bool
-    whole: bool
 
 
 def replay_sections(report: ReplayReport, judged: Sequence[Judged], extent: Extent) -> list[Section]:
@@ -131,8 +130,7 @@ def _dead_ends(report: ReplayReport, extent: Extent) -> Section | None:
     if not moves:
         return None
     rows = [
-        [move.before, move.after.strip("()"), f"{move.rows:,}", _such(move.examples)]
-        for move in moves[: extent.rows]
+        [move.before, move.after, f"{move.rows:,}", _such(move.examples)] for move in moves[: extent.rows]
     ]
     return Section(
         "dead-ends",
@@ -164,21 +162,25 @@ def _targets(report: ReplayReport, extent: Extent) -> Section | None:
     for move in report.moves:
         before[move.before] += move.rows
         after[move.after] += move.rows
-    names = sorted(
-        {*before, *after}, key=lambda name: (-abs(after[name] - before[name]), -before[name], name)
-    )
-    shown = [name for name in names if extent.whole or before[name] != after[name]][: extent.rows]
+    named = {*before, *after} if report.compared else {*after}
+    names = sorted(named, key=lambda name: (-abs(after[name] - before[name]), -before[name], name))
     if not report.compared:  # no log says what each had before
-        rows = [[name, f"{after[name]:,}"] for name in names if after[name]][: extent.rows]
+        rows = [[name, f"{after[name]:,}"] for name in names[: extent.rows]]
+        if rest := names[extent.rows :]:
+            rows.append([f"{len(rest)} more", f"{sum(after[name] for name in rest):,}"])
         return Section(
             "targets", "How many decisions each model gets", "", Shown(["target", "decisions"], rows, [])
         )
     rows = [
-        [name, f"{before[name]:,}", f"{after[name]:,}", _change(after[name] - before[name])] for name in shown
+        [name, f"{before[name]:,}", f"{after[name]:,}", _change(after[name] - before[name])]
+        for name in names[: extent.rows]
     ]
+    if rest := names[extent.rows :]:
+        was, now = (sum(counted[name] for name in rest) for counted in (before, after))
+        rows.append([f"{len(rest)} more", f"{was:,}", f"{now:,}", _change(now - was)])
     points = [
         Point(f"{name}, {when}", float(counted[name]), f"{counted[name]:,}")
-        for name in shown
+        for name in names[: extent.rows]
         for when, counted in (("before", before), ("now", after))
     ]
     return Section(
@@ -259,21 +261,19 @@ def _plan_differences(change: PlanChange) -> Iterator[str]:
 
 
 def _rules(report: ReplayReport, extent: Extent) -> Section | None:
-    """The rules that decide more or fewer than before; all of them where there is room."""
-    changed = [one for one in report.rules if one.before != one.after]
-    if not changed:
+    """The rules by how many more or fewer they decide than before; none where they all decide as many."""
+    if all(one.before == one.after for one in report.rules):
         return None
     if report.selection.import_name is not None:  # which no rule of ours has decided
         hits = [[one.rule or "(no rule)", f"{one.after:,}"] for one in report.rules if one.after][
             : extent.rows
         ]
         return Section("rules", "Rules", "", Shown(["rule", "decides"], hits, []))
-    told = report.rules if extent.whole else changed
     rows = [
         [one.rule or "(no rule)", f"{one.before:,}", f"{one.after:,}", _change(one.after - one.before)]
-        for one in told[: extent.rows]
+        for one in report.rules[: extent.rows]
     ]
-    if rest := told[extent.rows :]:
+    if rest := report.rules[extent.rows :]:
         before, after = sum(one.before for one in rest), sum(one.after for one in rest)
         rows.append([f"{len(rest)} more", f"{before:,}", f"{after:,}", _change(after - before)])
     return Section("rules", "Rules", "", Shown(["rule", "decided before", "now", "change"], rows, []))
