@@ -70,7 +70,9 @@ def test_4_there_is_no_eligible_target(tmp_path: Path) -> None:
     length = "private = true, context_length = 10 (derived)\n├── prompt: 10 tokens, estimated\n"
     shown = decided.out.replace("private = true\n", length)
     # Why there is no answer is none: who reads the answer from standard output gets nothing.
-    assert (ran.code, ran.out, ran.err) == (4, "", shown)
+    told, _, id = ran.err.rpartition("decision ")
+    assert (ran.code, ran.out, told) == (4, "", shown)
+    assert command("ledger", "show", id.strip()).out.startswith(f"decision  {id}")
 
 
 def test_5_every_model_of_the_plan_failed(tmp_path: Path) -> None:

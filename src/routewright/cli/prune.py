@@ -29,8 +29,10 @@ def prune(
     first = months_ago(keep or 0, datetime.now(UTC)) if before is None else first_of_month(before)
     with ledger_at(path, create=False) as opened:
         if not yes:
-            _print("would prune", opened.would_prune(first), first)
-            writer.text("nothing was pruned: with --yes it is, and nobody can bring it back")
+            found = opened.would_prune(first)
+            _print("would prune", found, first)
+            if found.months:
+                writer.text("nothing was pruned: with --yes it is, and nobody can bring it back")
             print_notices(opened)
             return
         with stage_progress() as tell:
@@ -38,8 +40,12 @@ def prune(
         _print("pruned", found, first)
         if found.checkpoint is not None:
             writer.text(
-                f"it was under the checkpoint of {counted(found.checkpoint, 'leaf', 'leaves')}, which the table "
-                "`prunings` keeps; the newest is beside the ledger: keep a copy elsewhere (`ledger checkpoint -o FILE`)"
+                f"before, a checkpoint of {counted(found.checkpoint, 'leaf', 'leaves')} was signed, which proves what "
+                "was there; the ledger keeps it, in the table `prunings`"
+            )
+            writer.text(
+                "afterwards, another one was signed, which proves what was pruned; it is beside the ledger: keep a "
+                "copy elsewhere (`ledger checkpoint -o FILE`)"
             )
         for file in snapshots:
             opened.snapshot(file)
@@ -52,14 +58,15 @@ def prune(
 
 
 def _print(what: str, found: Pruned, before: date) -> None:
+    if not found.months:
+        writer.text(f"nothing to prune: the ledger has nothing from before {before} (UTC)")
+        return
     decisions, attempts, outcomes, imported = (
         sum(counts) for counts in zip((0, 0, 0, 0), *(one[1:] for one in found.months), strict=True)
     )
     dropped = f"{counted(decisions, 'decision')} with {counted(attempts, 'call')} and {counted(outcomes, 'outcome')}"
     also = f", and {counted(imported, 'imported request')}" if imported else ""
     writer.text(f"{what} {dropped}{also}: all from before {before} (UTC)")
-    if not found.months:
-        return
     writer.table(
         ["month", "decisions", "calls", "outcomes", "imported"],
         [[one.month, *(f"{count:,}" for count in one[1:])] for one in found.months],

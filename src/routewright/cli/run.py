@@ -174,15 +174,17 @@ def _report(ran: RunResult, gateway: ModelGateway, how: RunFlags, pieces: _Piece
         writer.json_value(as_json(ran, stored_in=stored_in))
     if execution is None:
         writer.tree(record_tree(record_of(ran.decision)), note=True)
-        return
-    if how.format == "text" and execution.answer is not None and not pieces.written:
-        pieces.write(answer_text(execution.answer))
-        pieces.end()
-    if how.verbose or execution.error is not None:
-        for line in (*map(attempt_line, execution.attempts), *map(step_line, ran.steps)):
-            writer.note(line)
-    if not how.quiet:
-        writer.note(summary_line(ran, stored=stored_in is not None))
+        if stored_in is not None and not how.quiet:
+            writer.note(f"decision {ran.decision_id}")
+    else:
+        if how.format == "text" and execution.answer is not None and not pieces.written:
+            pieces.write(answer_text(execution.answer))
+            pieces.end()
+        if how.verbose or execution.error is not None:
+            for line in (*map(attempt_line, execution.attempts), *map(step_line, ran.steps)):
+                writer.note(line)
+        if not how.quiet:
+            writer.note(summary_line(ran, stored=stored_in is not None))
     if stored_in is not None:
         say = writer.note if how.verbose else writer.remark
         say(f"stored in {stored_in}")
