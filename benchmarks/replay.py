@@ -142,23 +142,27 @@ def value(feature: CompiledFeature, random: Random) -> object:
 def multiply(path: Path, times: int) -> None:
     """The same rows again, as if other writers had recorded them later."""
     with duckdb.connect(str(path)) as connection:
-        [(span,)] = connection.execute(
-            "SELECT max(at_us) - min(at_us) + 1000000 FROM decision_rows"
+        [(first, span)] = connection.execute(
+            "SELECT min(at_us), max(at_us) - min(at_us) + 1000000 FROM decision_rows"
         ).fetchall()
-        [(writer,)] = connection.execute("SELECT DISTINCT writer FROM decision_rows").fetchall()
-        first = f"writer = '{writer}'"
-        for number in range(1, times):
+        made = 1
+        while made < times:
+            more = min(made, times - made)
+            copied = f"at_us < {first + more * span}"
+            later = made * span
             digits = "replace(decision_id::VARCHAR, '-', '')"
-            ms = f"('0x' || substr({digits}, 1, 12))::BIGINT + {span * number} // 1000"
+            ms = f"('0x' || substr({digits}, 1, 12))::BIGINT + {later} // 1000"
             id = f"(printf('%012x', {ms}) || substr({digits}, 13))::UUID AS decision_id"
-            other = f"writer || '{number}' AS writer"
+            other = f"writer || '{made}' AS writer"
             connection.execute(
-                f"INSERT INTO decision_rows SELECT * REPLACE ({id}, at_us + {span * number} AS at_us, {other})"
-                f" FROM decision_rows WHERE {first}"
+                f"INSERT INTO model_states SELECT * REPLACE ({other}) FROM model_states "
+                f"WHERE writer IN (SELECT writer FROM decision_rows WHERE {copied})"
             )
             connection.execute(
-                f"INSERT INTO model_states SELECT * REPLACE ({other}) FROM model_states WHERE {first}"
+                f"INSERT INTO decision_rows SELECT * REPLACE ({id}, at_us + {later} AS at_us, {other})"
+                f" FROM decision_rows WHERE {copied}"
             )
+            made += more
         connection.execute("CHECKPOINT")
 
 
