@@ -62,7 +62,7 @@ MUTATED_LOGS: Final = 5_000 if THOROUGH else 80
 """Entries of a foreign log, of each source."""
 
 MUTATED_POLICIES: Final = 16_000 if THOROUGH else 120
-ONE_OF: Final = 1 if THOROUGH else 2
+ONE_OF: Final = 1 if THOROUGH else 4
 """Of so many places or names that are alike, one is tried."""
 
 WRONG_VALUES: Final = 10 if THOROUGH else 1
