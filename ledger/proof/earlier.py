@@ -1,7 +1,8 @@
 """What a row may have been before the end of its call was recorded late.
 
 A process that seemed to be gone may record after all how a call ended: the attempt that was taken for lost then gets
-its values, and its decision the number of the answer. Both get one more leaf. No other row ever has two.
+its values, and its decision the number of the answer. Both get one more leaf. Any other row has a second one only where
+the first was pruned.
 """
 
 from __future__ import annotations

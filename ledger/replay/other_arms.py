@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +77,7 @@ class OtherArms:
             others = frozenset[str]() if policy is None else strangers(policy, recorded.policy)[0]
             found = list[ClassRows]()
             if policy is not None:
-                of_arm, both = _of_arm(chosen, number), _of_both(part, policy, policy)
+                of_arm, both = _of_arms(chosen, [number]), _of_both(part, policy, policy)
                 found += class_rows(self._connection, policy, both, recorded, of_arm, keep_rows=True)
             rows.add_others(
                 number,
@@ -92,17 +92,21 @@ class OtherArms:
     def by_arms(
         self, chosen: Chosen, part: PolicyPart, policy: CompiledPolicy
     ) -> Iterator[tuple[Chosen, PolicyPart]]:
-        """The chosen rows of ``part`` in pieces: those of each arm of a canary, with what their records can tell under
-        ``policy`` thanks to the other arm, and then all others.
+        """The chosen rows of ``part`` in pieces: those under a canary, by the policy of the arm that was not drawn,
+        with what their records can tell under ``policy`` thanks to it; and then all others.
         """
-        numbers = list[int]()
+        numbers = dict[str, list[int]]()
+        others = dict[str, CompiledPolicy]()
         for number, arm in self._arms(chosen, part):
             if (other := self.policy(arm, part.catalog_digest)) is not None:
-                numbers.append(number)
-                yield _of_arm(chosen, number), _of_both(part, other, policy)
+                others[arm.other] = other
+                numbers.setdefault(arm.other, []).append(number)
+        for digest, other in others.items():
+            yield _of_arms(chosen, numbers[digest]), _of_both(part, other, policy)
         if numbers:
-            others = f"(arm_part IS NULL OR arm_part NOT IN ({', '.join(map(str, numbers))}))"
-            chosen = Chosen(f"{chosen.where} AND {others}", chosen.parameters)
+            listed = ", ".join(str(number) for found in numbers.values() for number in found)
+            rest = f"(arm_part IS NULL OR arm_part NOT IN ({listed}))"
+            chosen = Chosen(f"{chosen.where} AND {rest}", chosen.parameters)
         yield chosen, part
 
     def note_record(self, record: Record, after: Decision, rows: RowTables) -> None:
@@ -136,8 +140,9 @@ class OtherArms:
         return [(number, arm) for number, arm in arms if arm is not None]
 
 
-def _of_arm(chosen: Chosen, number: int) -> Chosen:
-    return Chosen(f"{chosen.where} AND (arm_part = {number})", chosen.parameters)
+def _of_arms(chosen: Chosen, numbers: Sequence[int]) -> Chosen:
+    listed = ", ".join(map(str, numbers))
+    return Chosen(f"{chosen.where} AND (arm_part IN ({listed}))", chosen.parameters)
 
 
 def _of_both(part: PolicyPart, other: CompiledPolicy, policy: CompiledPolicy) -> PolicyPart:
