@@ -30,8 +30,8 @@ _NOT_ALLOWED = {
 _HELP: Final[Mapping[str, str]] = {
     "cannot combine types with different collation": (
         "a decision has several attempts, so joined with them its cost and latency would count once for each; leave "
-        "the join out, as each view has what the other says of the decision, or write `WHERE decision_id IN (SELECT "
-        "decision_id FROM …)`; to join all the same, compare `decision_id::UUID`"
+        "the join out (`attempts_POLICY` has a policy's features beside its calls), or write `WHERE decision_id IN "
+        "(SELECT decision_id FROM …)`; to join all the same, compare `decision_id::UUID`"
     ),
     "referenced table `features` not found": (
         "features stand in the view of a policy (`all_decisions_` and its name), and those of all policies and imports "

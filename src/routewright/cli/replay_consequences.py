@@ -106,9 +106,10 @@ def means(report: ReplayReport) -> Iterator[str]:
 def change_text(one: Consequence) -> str:
     """By how much the mean changes: in percent, for success in points of a percentage; nothing where it is not known.
 
-    Only what does not change at all is said to change by 0.
+    Only what does not change at all is said to change by 0, and not what is known of those alone that stay as they are.
     """
-    return _changed(one, one.after.change)
+    of_part = one.after.verdict != "identified" and one.kept.decisions < one.before.decisions
+    return "" if of_part and one.after.change == 0 else _changed(one, one.after.change)
 
 
 def _changed(one: Consequence, change: float | None) -> str:
